@@ -1,4 +1,4 @@
-"""Look at every host once, and have one restore point written as files, drilled, or let go."""
+"""Look at every host once, and have restore points written as files, drilled, or let go."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,9 @@ from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Observed
 from controller.model.replica import DrillOutcome
 from controller.plan.actions.action import Action
-from controller.plan.drill.by_hand import plan_drill
+from controller.plan.actions.replica import DrilledMachine, DrillReplica
+from controller.plan.drill.by_hand import plan_drills
+from controller.plan.promotion.point import Asked
 from controller.plan.replication.export import plan_export, replicas_of
 from controller.plan.replication.release import plan_release
 from controller.providers.base import Provider
@@ -82,20 +84,35 @@ class Export:
         return await self._carry_out(plan_release(
             observed, machine, sequence, formers=former_names(desired, machine)), desired, by)
 
-    async def drill(self, desired: Desired, machine: str, sequence: int | None,
-                    by: str) -> tuple[str, bool]:
-        """Drill a point and return what came of it, as a sentence, and whether it is proven.
+    async def drill(self, desired: Desired, target: str, asked: Asked,
+                    by: str) -> tuple[tuple[str, bool], ...]:
+        """Hold the drills of a target; return a sentence for each, and whether it is proven.
 
-        Errors: as `run`.
+        The drills of one host are held one after another, those of several hosts at once.
+
+        Errors: Refused when none can be held, or another controller conducts; JournalUnavailable.
         """
-        action = plan_drill(desired, await self.look(desired), machine, sequence, by=by)
-        attempt = await self._carry_out(action, desired, by)
-        seen = Observed({action.node: await observe(self._provider, action.node, self._clock)})
-        drills = [drill for _, replica in replicas_of(seen, (action.uuid,))
-                  for drill in replica.drills[-1:]]
-        return attempt.sentence, attempt.outcome is Outcome.DONE and any(
-            drill.outcome is DrillOutcome.PROVEN and drill.sequence == action.sequence
-            for drill in drills)
+        drills = plan_drills(desired, await self.look(desired), target, asked, by=by)
+        hosts: dict[str, list[DrillReplica]] = {}
+        for action in drills.actions:
+            hosts.setdefault(action.node, []).append(action)
+        async with self._candidate.conducting(self._term_of_the_loop()):
+            told = await asyncio.gather(*(self._drill(actions, desired.revision)
+                                          for actions in hosts.values()))
+        return (*(one for here in told for one in here),
+                *((sentence, False) for sentence in drills.refusals))
+
+    async def _drill(self, actions: list[DrillReplica],
+                     revision: str) -> list[tuple[str, bool]]:
+        """Hold the drills of one host, and look what it has noted of each."""
+        found = []
+        for action in actions:
+            attempt = await self._applier.carry_out(action, revision)
+            seen = Observed({action.node: await observe(self._provider, action.node, self._clock)})
+            proven = attempt.outcome is Outcome.DONE and all(
+                _is_proven(seen, one) for one in action.machines)
+            found.append((attempt.sentence, proven))
+        return found
 
     async def _carry_out(self, action: Action, desired: Desired, by: str) -> Attempt:
         reason = action.reason.replace("somebody", by, 1)
@@ -110,3 +127,9 @@ class Export:
         if not alive or lease.get("mode") != Mode.CONDUCTING:
             return None
         return Term(lease["term"], lease["holder"])
+
+
+def _is_proven(seen: Observed, one: DrilledMachine) -> bool:
+    """Return whether the last drill that a host has noted of a VM proved this point."""
+    return any(drill.outcome is DrillOutcome.PROVEN and drill.sequence == one.sequence
+               for _, replica in replicas_of(seen, (one.uuid,)) for drill in replica.drills[-1:])

@@ -18,6 +18,7 @@ from controller.adoption.doctor.finding import Finding
 from controller.errors import ActionError, JournalUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.plan.output.review import Review
+from controller.plan.promotion.point import Asked
 from controller.providers.base import Provider
 from controller.providers.reader import HostReader
 from controller.reconcile.act.applier import Attempt
@@ -292,16 +293,16 @@ class Manager:
         finally:
             await provider.close()
 
-    async def drill(self, desired: Desired, store: Store, machine: str, sequence: int | None,
-                    by: str) -> tuple[str, bool]:
-        """Start a restore point apart; return what came of it and whether it is proven.
+    async def drill(self, desired: Desired, store: Store, target: str, asked: Asked,
+                    by: str) -> tuple[tuple[str, bool], ...]:
+        """Start restore points apart; return what came of each and whether it is proven.
 
         Errors: as `export`.
         """
         provider = self._make_provider(desired, self.clock)
         try:
             return await Export(provider, store, self.clock, candidate_of(provider)).drill(
-                desired, machine, sequence, by)
+                desired, target, asked, by)
         finally:
             await provider.close()
 

@@ -189,25 +189,17 @@ class ExportPoint(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrillReplica(Action):
-    """Start a restore point beside its replica, in a network of its own, and take it away again.
+class DrilledMachine:
+    """One VM of a drill: which point of it is started, and what proves that it serves."""
 
-    Its target is `Drill/VM`, so that copies go on meanwhile. Nothing of it stays but its result.
-    """
-
+    machine: str
     uuid: str
     path: str
     """The replica's folder."""
     sequence: int
-    estate: str
     memory_bytes: int
-    limit_s: float
-    """How long its guest may take to serve."""
-    grow_bytes: int
-    """How much its guest may write."""
     content: str
     """A digest of what is declared of the VM."""
-    by: str
     agent: bool = False
     """What proves that it serves: as its policy's `health` says, likewise the next three."""
     tcp: int | None = None
@@ -215,15 +207,40 @@ class DrillReplica(Action):
     boots_s: float = 0.0
     without: tuple[str, ...] = ()
     """Targets of the disks that the point lacks on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillReplica(Action):
+    """Start restore points beside their replicas, in a network of their own, and take all away.
+
+    Its target is `Drill/VM`, of the first of them, so that copies go on meanwhile. Nothing of it
+    stays but its results.
+    """
+
+    machines: tuple[DrilledMachine, ...]
+    """In the order in which they are started."""
+    estate: str
+    limit_s: float
+    """How long its guests may take to serve."""
+    grow_bytes: int
+    """How much each of them may write."""
+    by: str
+    absent: str = ""
+    """Who of their group is not in it, and why; empty where the group is whole."""
     verb: ClassVar[str] = "drill"
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = False
     symbol: ClassVar[Symbol] = Symbol.CREATE
 
     @property
-    def machine(self) -> str:
-        """Return the VM's name."""
-        return self.target.partition("/")[2]
+    def names(self) -> tuple[str, ...]:
+        """Return the VMs in it."""
+        return tuple(one.machine for one in self.machines)
+
+    @property
+    def detail(self) -> str:
+        """Return who is in it besides the first."""
+        return ",".join(self.names[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,102 +1,167 @@
-"""A drill by hand: which restore point of a VM is started beside its replica on request."""
+"""A drill by hand: of a VM, a group, all that a site's loss would take along, or of everything.
 
-from hashlib import blake2b
-from typing import Final
+Rule 1: whoever asks for several hears of each one that cannot be drilled, and why; the others are.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from controller.errors import Refused
 from controller.model.desired import Desired
 from controller.model.facts import Known, Observed
-from controller.model.protection_policy import HealthSpec
-from controller.model.replica import PointFacts, ReplicaFacts
-from controller.model.units import render_size
+from controller.model.replica import ReplicaFacts
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions.action import Cause
 from controller.plan.actions.replica import DrillReplica
+from controller.plan.drill.together import Holding, Unit, drill_of, no_room, startable, units_of
+from controller.plan.promotion.point import NEWEST, Asked
 from controller.plan.replication.export import replicas_of
 
-GROW_BYTES: Final = 16 << 30
-"""How much a drilled guest may write; one that checks its file systems writes some."""
-RESERVE_BYTES: Final = 1 << 30
-"""Of a host's memory: a drill never takes the last of it."""
+
+class Drills(NamedTuple):
+    """What comes of what a person asks for."""
+
+    actions: tuple[DrillReplica, ...]
+    refusals: tuple[str, ...] = ()
+    """A sentence for each VM or group that is not drilled."""
 
 
-def plan_drill(desired: Desired, observed: Observed, machine: str, sequence: int | None = None, *,
-               by: str = "somebody") -> DrillReplica:
-    """Return the drill of a VM's newest whole point, or of the one that is named.
+def plan_drills(desired: Desired, observed: Observed, target: str, asked: Asked = NEWEST, *,
+                by: str = "somebody") -> Drills:
+    """Return the drills of a target: `VirtualMachine/x`, `Group/x`, `Site/x`, `Estate/x`.
 
-    Errors: Refused with a sentence, if there is no such point or it cannot be drilled now.
+    A VM that is in a group is drilled with it, unless one of its own points is asked for by number.
+
+    Errors: Refused with a sentence, if none of them can be drilled now.
     """
-    vm = desired.virtual_machines.get(machine)
-    if vm is None:
-        raise Refused(f"no VM {machine} is declared: there are"
-                      f" {', '.join(sorted(desired.virtual_machines)) or 'none'}")
-    host, replica, point = _newest(observed, vm, sequence)
-    lacks = no_room(observed, host, vm.spec.memory_bytes)
-    if lacks:
-        raise Refused(f"{machine} is not drilled on {host}: {lacks}")
-    return drill_of(vm, desired, host, replica, point, by=by, cause=Cause.HUMAN,
-                    reason=f"{by} wants to see restore point {point.sequence} of {machine} boot")
+    if asked.unreadable:
+        raise Refused(asked.unreadable)
+    actions, refusals = [], []
+    for names in _sets(desired, observed, target, asked):
+        try:
+            actions += _plan(desired, observed, names, asked, by)
+        except Refused as error:
+            refusals.append(str(error))
+    if not actions:
+        raise Refused("; ".join(refusals) or f"no VM of {target} is protected: there is nothing to"
+                      " drill")
+    return Drills(tuple(actions), tuple(refusals))
 
 
-def drill_of(vm: VirtualMachine, desired: Desired, host: str, replica: ReplicaFacts,
-             point: PointFacts, *, by: str, cause: Cause, reason: str) -> DrillReplica:
-    """Return the drill of one point."""
-    policy = desired.protection_policies.get(vm.spec.protection or "")
-    health = HealthSpec() if policy is None else policy.spec.health
-    limit_s = health.within_s + health.boots_s
-    return DrillReplica(
-        target=f"Drill/{vm.metadata.name}", node=host, uuid=replica.uuid, path=replica.path,
-        sequence=point.sequence, estate=desired.estate.name, memory_bytes=vm.spec.memory_bytes,
-        limit_s=limit_s, agent=health.agent, tcp=health.tcp, ping=health.ping,
-        boots_s=health.boots_s, grow_bytes=GROW_BYTES, content=content_of(vm), by=by,
-        without=tuple(disk.name for disk in vm.spec.disks if not disk.replicate), cause=cause,
-        reason=reason, consequence=f"{render_size(vm.spec.memory_bytes)} of memory on {host} for"
-        f" at most {limit_s:g} s; no file of the replica changes")
+def _sets(desired: Desired, observed: Observed, target: str, asked: Asked) -> list[
+        tuple[str, ...]]:
+    """Return the VMs of a target by who is drilled together."""
+    kind, _, name = target.partition("/")
+    machines = desired.virtual_machines
+    protected = sorted(one for one, vm in machines.items() if vm.spec.protection is not None)
+    if kind == "VirtualMachine":
+        if name not in machines:
+            raise Refused(f"no VM {name} is declared: there are"
+                          f" {', '.join(sorted(machines)) or 'none'}")
+        if asked.sequence is not None:
+            return [(name,)]
+        wanted = {name}
+    elif kind == "Group":
+        wanted = {one for one in protected if machines[one].spec.group == name}
+        if asked.sequence is not None:
+            raise Refused(f"number {asked.sequence} is a point of one VM, and {name} is drilled"
+                          " together: ask for an instant")
+    elif kind == "Site":
+        wanted = {one for one in protected if not _only_at(machines[one], name, desired, observed)}
+    else:
+        wanted = set(protected)
+    return _by_group(wanted, protected, machines)
 
 
-def content_of(vm: VirtualMachine) -> str:
-    """Return a digest of what is declared of a VM, besides how it is protected."""
-    text = vm.spec.model_dump_json(exclude={"protection", "autonomy", "manage"})
-    return blake2b(text.encode(), digest_size=8).hexdigest()
+def _only_at(vm: VirtualMachine, site: str, desired: Desired, observed: Observed) -> bool:
+    """Return whether all that is seen of a VM's replicas is at a site: its loss takes them along.
+    """
+    sites = {desired.hosts[host].spec.site for host, _ in _replicas(observed, vm)
+             if host in desired.hosts}
+    return sites == {site}
 
 
-def no_room(observed: Observed, host: str, memory_bytes: int) -> str:
-    """Return why a host has no room for a drill; empty where it has, or does not say."""
-    fact = observed.nodes.get(host)
-    if not isinstance(fact, Known) or not isinstance(fact.value.hardware, Known):
-        return ""       # the host looks again, right before it starts anything
-    free_bytes = fact.value.hardware.value.memory_available_bytes
-    if free_bytes < memory_bytes + RESERVE_BYTES:
-        return (f"it wants {render_size(memory_bytes)} of memory, {render_size(free_bytes)} are"
-                f" free there, and {render_size(RESERVE_BYTES)} of these stay free")
-    return ""
+def _by_group(wanted: Iterable[str], protected: Iterable[str],
+              machines: Mapping[str, VirtualMachine]) -> list[tuple[str, ...]]:
+    """Return these VMs, those of one group together, with the rest of their groups."""
+    groups = {machines[name].spec.group for name in wanted} - {None}
+    found: dict[str, list[str]] = {}
+    for name in sorted({*wanted, *(one for one in protected
+                                   if machines[one].spec.group in groups)}):
+        group = machines[name].spec.group
+        found.setdefault(f"VM {name}" if group is None else f"group {group}", []).append(name)
+    return sorted(map(tuple, found.values()))
 
 
-def _newest(observed: Observed, vm: VirtualMachine,
-            sequence: int | None) -> tuple[str, ReplicaFacts, PointFacts]:
-    """Return the point to be drilled, and where it is."""
+def _plan(desired: Desired, observed: Observed, names: tuple[str, ...], asked: Asked,
+          by: str) -> list[DrillReplica]:
+    """Return the drills of VMs that belong together; Refused where there is none."""
+    held, missing = [], {}
+    for name in names:
+        try:
+            held.append(_holding(observed, desired.virtual_machines[name], asked))
+        except Refused as error:
+            missing[name] = str(error)
+    if not held:
+        raise Refused("; ".join(missing.values()))
+    units = units_of(held, {name: f"which is not drilled: {why}" for name, why in missing.items()})
+    for unit in units:
+        lacks = no_room(observed, unit.host, unit.memory_bytes)
+        if lacks:
+            raise Refused(f"{' and '.join(unit.names)} {_be(unit)} not drilled on {unit.host}:"
+                          f" {lacks}")
+    return [drill_of(unit, desired, by=by, cause=Cause.HUMAN, reason=_reason(unit, by))
+            for unit in units]
+
+
+def _be(unit: Unit) -> str:
+    return "is" if len(unit.members) == 1 else "are"
+
+
+def _reason(unit: Unit, by: str) -> str:
+    points = " and ".join(f"restore point {point.sequence} of {one.name}"
+                          for one, point in unit.members)
+    return f"{by} wants to see {points} boot"
+
+
+def _replicas(observed: Observed, vm: VirtualMachine) -> list[tuple[str, ReplicaFacts]]:
+    return replicas_of(observed, (vm.metadata.name, *vm.spec.formerly))
+
+
+def _holding(observed: Observed, vm: VirtualMachine, asked: Asked) -> Holding:
+    """Return the replica of a VM that has the newest point that may be started.
+
+    Errors: Refused with a sentence, if there is none.
+    """
     name = vm.metadata.name
-    held = replicas_of(observed, (name, *vm.spec.formerly))
+    held = _replicas(observed, vm)
     if not held:
         unseen = ", ".join(sorted(node for node, fact in observed.nodes.items()
                                   if not isinstance(fact, Known)))
         also = f"; {unseen} cannot be seen now and may have it" if unseen else ""
         raise Refused(f"no host that answers holds a replica of {name}{also}")
-    found = [(host, replica, point) for host, replica in held for point in replica.points
-             if sequence in {None, point.sequence} and replica.promoted is None]
-    if not found:
-        raise Refused(f"the replica of {name} has become the VM: there is nothing to drill"
-                      if any(replica.promoted is not None for _, replica in held) else
-                      f"the replica of {name} has no restore point"
-                      f"{'' if sequence is None else f' {sequence}'}:"
-                      f" `hotsite replica show {name}` lists them")
-    whole = [one for one in found if not one[2].damaged_clusters
-             and not (one[2].diverged and sequence is None)]
-    if not whole:
-        point = found[-1][2]
-        raise Refused(f"restore point {point.sequence} of {name} reads wrong in"
-                      f" {point.damaged_clusters} clusters: it would never be started in earnest"
-                      if point.damaged_clusters else
-                      f"{name} has no restore point but {point.sequence}, which is what an older"
-                      " copy of it held at its end: name it with --point")
-    return max(whole, key=lambda one: (one[2].started_at, one[0]))
+    able = [Holding(vm, host, replica, points) for host, replica in held
+            if (points := startable(replica, asked))]
+    if not able:
+        raise Refused(_none_able(name, [replica for _, replica in held], asked))
+    return max(able, key=lambda one: (one.points[-1].started_at, one.host))
+
+
+def _none_able(name: str, replicas: list[ReplicaFacts], asked: Asked) -> str:
+    """Return why no point of a VM can be started."""
+    there = [one for one in replicas if one.promoted is None]
+    if not there:
+        return f"the replica of {name} has become the VM: there is nothing to drill"
+    points = [point for one in there for point in one.points
+              if asked.sequence in {None, point.sequence}]
+    damaged = [one for one in points if one.damaged_clusters]
+    if damaged:
+        return (f"restore point {damaged[-1].sequence} of {name} reads wrong in"
+                f" {damaged[-1].damaged_clusters} clusters: it would never be started in earnest")
+    if points and asked.until_at is None:
+        return (f"{name} has no restore point but {points[-1].sequence}, which is what an older"
+                " copy of it held at its end: name it with --point")
+    which = "" if asked.sequence is None else f" {asked.sequence}"
+    when = "" if asked.until_at is None else " of that instant or before"
+    return (f"the replica of {name} has no restore point{which}{when}: `hotsite replica show"
+            f" {name}` lists them")

@@ -20,7 +20,7 @@ from typing import Final
 from controller.model.condition import Condition, ConditionType, Status
 from controller.model.replica import SEEN, DrillFacts, DrillOutcome
 from controller.model.units import render_duration, render_instant
-from controller.plan.drill.by_hand import content_of
+from controller.plan.drill.together import content_of
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.survey.survey import Survey
 

@@ -4,6 +4,8 @@ Every replica whose proof is missing, nearly older than `drill`, or of another d
 in those hours, the oldest proof first. One that failed is tried once more each night: what was
 wrong may be mended, and whoever reads of it in the morning reads of last night.
 
+A group is due as soon as one of its VMs is: all of them are drilled, each host by itself.
+
 Rule 1: a drill gives way. None begins while a failover goes on, while a host has no memory left for
         it, or while another goes on there. A promotion ends the drill of its replica.
 """
@@ -14,7 +16,15 @@ from typing import Final
 from controller.model.replica import SEEN, DrillFacts
 from controller.model.units import DAY_S, Hours, render_duration, render_instant
 from controller.plan.actions.action import Cause
-from controller.plan.drill.by_hand import content_of, drill_of, no_room
+from controller.plan.drill.together import (
+    Holding,
+    Unit,
+    content_of,
+    drill_of,
+    no_room,
+    startable,
+    units_of,
+)
 from controller.plan.replication.protected_machine import ProtectedMachine
 from controller.plan.steps.contained import FAULTS, break_off
 from controller.plan.steps.draft import Draft
@@ -49,7 +59,7 @@ def diff_drills(protected_machines: Sequence[ProtectedMachine],
         else:
             due.append((at, protected))
     if due and not failovers and not survey.lost:
-        _plan(sorted(due, key=lambda one: (one[0], one[1].name)), survey, draft)
+        _plan(sorted(due, key=lambda one: (one[0], one[1].name)), protected_machines, survey, draft)
     return min(edges, default=None)
 
 
@@ -78,25 +88,47 @@ def next_open_at(hours: Hours, at: float) -> float:
     return begins_at if at < begins_at else begins_at + DAY_S
 
 
-def _plan(due: Sequence[tuple[float, ProtectedMachine]], survey: Survey, draft: Draft) -> None:
+def _plan(due: Sequence[tuple[float, ProtectedMachine]],
+          protected_machines: Sequence[ProtectedMachine], survey: Survey, draft: Draft) -> None:
     """Plan one drill for each host that holds a replica, the oldest proof first."""
     busy = {node for flight in survey.context.in_flight if flight.target.startswith("Drill/")
             for node in flight.nodes}
+    done: set[str] = set()
     for _, protected in due:
-        current, point = protected.current, protected.point
-        if current is None or point is None or current.replica.promoted is not None:
+        if protected.name in done or protected.current is None:
             continue        # Protected says why
-        if current.host in busy or protected.hidden is not None:
-            continue
-        why_not = no_room(survey.observed, current.host, protected.vm.spec.memory_bytes)
-        if why_not:
-            draft.remark(f"VirtualMachine/{protected.name}",
-                         f"{protected.name} is not drilled on {current.host}: {why_not}")
-            continue
-        busy.add(current.host)
-        draft.do(drill_of(
-            protected.vm, survey.desired, current.host, current.replica, point, by="hotsite",
-            cause=Cause.ROUTINE, reason=reason_of(protected, current.replica.drills)), rank=RANK)
+        for unit in _units(protected, protected_machines, survey):
+            done.update(unit.names)
+            if unit.host in busy:
+                continue
+            why_not = no_room(survey.observed, unit.host, unit.memory_bytes)
+            if why_not:
+                draft.remark(f"VirtualMachine/{unit.names[0]}",
+                             f"{' and '.join(unit.names)} {'is' if len(unit.names) == 1 else 'are'}"
+                             f" not drilled on {unit.host}: {why_not}")
+                continue
+            busy.add(unit.host)
+            draft.do(drill_of(
+                unit, survey.desired, by="hotsite", cause=Cause.ROUTINE,
+                reason=reason_of(protected, protected.current.replica.drills)), rank=RANK)
+
+
+def _units(protected: ProtectedMachine, protected_machines: Sequence[ProtectedMachine],
+           survey: Survey) -> list[Unit]:
+    """Return the drills of a VM and of all that are in its group, by host."""
+    group = survey.specs.group_of.get(protected.name)
+    members = [protected] if group is None else [
+        one for one in protected_machines if survey.specs.group_of.get(one.name) == group]
+    held, missing = [], {}
+    for one in members:
+        points = () if one.current is None else startable(one.current.replica)
+        if one.current is None or not points:
+            missing[one.name] = "which has no restore point that may be started"
+        elif one.hidden is not None:
+            missing[one.name] = f"whose newest replica cannot be seen now, on {one.hidden.host}"
+        else:
+            held.append(Holding(one.vm, one.current.host, one.current.replica, points))
+    return units_of(held, missing)
 
 
 def reason_of(protected: ProtectedMachine, drills: Sequence[DrillFacts]) -> str:

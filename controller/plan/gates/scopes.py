@@ -76,11 +76,15 @@ def pause_of(action: Action, survey: Survey) -> Suspension | None:
 
 
 def affected(action: Action, survey: Survey) -> tuple[str, ...]:
-    """Return `Kind/name` of the networks, links and policies that an action is about."""
+    """Return `Kind/name` of the networks, links and policies that an action is about, and of the
+    VMs that are drilled together with its target."""
     found = [f"Network/{name}" for name in _networks(action, survey)]
     found += [f"InterSiteLink/{name}" for name in _links(action, survey)]
-    if is_replica(action.target) or isinstance(action, DrillReplica):
-        vm = survey.desired.virtual_machines.get(action.target.partition("/")[2])
+    drilled = action.names if isinstance(action, DrillReplica) else ()
+    found += [f"VirtualMachine/{name}" for name in drilled[1:]]
+    for name in drilled or ((action.target.partition("/")[2],) if is_replica(action.target)
+                            else ()):
+        vm = survey.desired.virtual_machines.get(name)
         if vm is not None and vm.spec.protection is not None:
             found.append(f"ProtectionPolicy/{vm.spec.protection}")
     return tuple(found)

@@ -1,8 +1,8 @@
-"""A drill: the mover beside a replica starts one of its points, judges it, and takes it away.
+"""A drill: the mover beside replicas starts a point of each, judges them, and takes all away.
 
 The conversation stays open for as long as the drill lasts: a controller that goes away ends it, as
-the end of the mover's standard input. What came of it the mover notes in the replica's state, where
-the next look finds it.
+the end of the mover's standard input. What came of it the mover notes in the states of the
+replicas, where the next look finds it.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from controller.errors import OutcomeUnknown
 from controller.model.replica import DrillOutcome
-from controller.plan.actions.replica import DrillReplica
+from controller.plan.actions.replica import DrilledMachine, DrillReplica
 from controller.replication.mover import EXIT_S, Mover, failure
 from controller.transport.json_text import parse_json
 
@@ -22,17 +22,20 @@ HEALTH: Final = ("agent", "tcp", "ping", "boots_s")
 def request_of(action: DrillReplica) -> dict[str, Any]:
     """Return what the mover is asked for."""
     return {"limit_s": action.limit_s, "grow_bytes": action.grow_bytes, "by": action.by,
-            "machines": [{
-                "machine": action.machine, "uuid": action.uuid, "replica": action.path,
-                "sequence": action.sequence, "memory_bytes": action.memory_bytes,
-                "health": {name: getattr(action, name) for name in HEALTH},
-                "without": list(action.without), "content": action.content,
-                "estate": action.estate}]}
+            "absent": action.absent,
+            "machines": [_machine(one, action.estate) for one in action.machines]}
+
+
+def _machine(one: DrilledMachine, estate: str) -> dict[str, Any]:
+    return {"machine": one.machine, "uuid": one.uuid, "replica": one.path,
+            "sequence": one.sequence, "memory_bytes": one.memory_bytes,
+            "health": {name: getattr(one, name) for name in HEALTH},
+            "without": list(one.without), "content": one.content, "estate": estate}
 
 
 async def drill(mover: Mover, action: DrillReplica) -> str:
     """Hold a drill and return a sentence that says what came of it; errors as all hands."""
-    failed = f"restore point {action.sequence} of {action.machine} was not drilled"
+    failed = f"{_points(action)} {'was' if len(action.machines) == 1 else 'were'} not drilled"
     async with mover.starting("drill", request_of(action), failed) as starting:
         talk = await starting.ready()
         try:
@@ -61,18 +64,31 @@ def described(action: DrillReplica, results: Any) -> str:
 
     Errors: OutcomeUnknown for what is not understood.
     """
+    points = _points(action)
     try:
-        [result] = results
-        outcome, sentence = DrillOutcome(result["outcome"]), str(result["sentence"])
-        took = [f"it ran after {float(result['boot_s']):.1f} s"] if result.get(
-            "boot_s") is not None else []
-        took += [f"was proven after {float(result['health_s']):.1f} s"] if result.get(
-            "health_s") is not None else []
-        left = [f"not in it: {', '.join(result['left_out'])}"] if result.get("left_out") else []
-        left += [f"of the drill there stays: {result['stays']}"] if result.get("stays") else []
+        told = {str(result["machine"]): result for result in results}
+        if told.keys() != {*action.names}:
+            raise ValueError(f"it tells of {sorted(told)}")
+        sentences = [_described(one, action.node, told[one.machine]) for one in action.machines]
     except (KeyError, TypeError, ValueError) as error:
-        raise OutcomeUnknown(f"restore point {action.sequence} of {action.machine} was drilled, and"
-                             f" what came of it is not understood ({error!r})") from error
+        verb = "was" if len(action.machines) == 1 else "were"
+        raise OutcomeUnknown(f"{points} {verb} drilled, and what came of it is not understood"
+                             f" ({error!r})") from error
+    return "; ".join([*sentences, *([f"without {action.absent}"] if action.absent else [])])
+
+
+def _points(action: DrillReplica) -> str:
+    return " and ".join(f"restore point {one.sequence} of {one.machine}" for one in action.machines)
+
+
+def _described(one: DrilledMachine, node: str, result: Any) -> str:
+    outcome, sentence = DrillOutcome(result["outcome"]), str(result["sentence"])
+    took = [f"it ran after {float(result['boot_s']):.1f} s"] if result.get(
+        "boot_s") is not None else []
+    took += [f"was proven after {float(result['health_s']):.1f} s"] if result.get(
+        "health_s") is not None else []
+    left = [f"not in it: {', '.join(result['left_out'])}"] if result.get("left_out") else []
+    left += [f"of the drill there stays: {result['stays']}"] if result.get("stays") else []
     words = f" ({', '.join(took)})" if took else ""
-    return "; ".join([f"restore point {action.sequence} of {action.machine} on {action.node} is"
+    return "; ".join([f"restore point {one.sequence} of {one.machine} on {node} is"
                       f" {outcome.value}: {sentence}{words}", *left])

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -13,12 +15,13 @@ from typing import Any
 import pytest
 from mover.drill.remains import drill_uuid
 from mover.processes import started_with
-from mover.replica.replica import Replica
+from mover.replica.replica import Replica, locked
 
 from tests.mover.failover.promoting import UUID, Pool
 from tests.mover.transfers import REMOTE, Machine
 
 DRILL = drill_uuid(UUID)
+OTHER = "5a5a1234-0000-4000-8000-000000000001"
 AGENT = ("<channel type='unix'><source mode='bind' path='/paris/agent'/>"
          "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>")
 VIRSH = """#!{python}
@@ -27,7 +30,10 @@ from pathlib import Path
 host = Path({folder!r})
 plays = json.loads((host / "plays.json").read_text())
 words = sys.argv[4:]
-running = host / "domain.xml"
+
+
+def file_of(uuid):
+    return host / ("domain.xml" if uuid == {drill!r} else "domain-%s.xml" % uuid)
 
 
 def say(line):
@@ -38,7 +44,7 @@ def fail(why):
     sys.exit("error: " + why)
 
 
-def disks():
+def disks(running):
     for disk in ET.parse(running).iterfind("devices/disk"):
         if disk.get("device", "disk") == "disk":
             assert disk.find("backingStore/source/host").get("socket")
@@ -60,19 +66,21 @@ if words[0] == "capabilities":
 elif words[0] == "create":
     if plays.get("create"):
         fail(plays["create"])
-    running.write_text(Path(words[1]).read_text())
-    for number, image in enumerate(disks()):
+    text = Path(words[1]).read_text()
+    running = file_of(ET.fromstring(text).findtext("uuid"))
+    running.write_text(text)
+    for number, image in enumerate(disks(running)):
         copy = host / ("seen-%d.raw" % number)
         done = subprocess.run(["qemu-img", "convert", "-O", "raw", image, str(copy)])
         io(image, "write -P 7 0 64k", "read -P 7 0 64k")
 elif words[0] == "qemu-agent-command":
     say("{{}}") if plays.get("agent") else fail("Guest agent is not responding")
-elif not running.exists() or words[-1] not in running.read_text():
+elif not file_of(words[-1]).exists():
     fail("failed to get domain '%s'" % words[-1])
 elif words[0] == "domname":
-    say(ET.parse(running).findtext("name"))
+    say(ET.parse(file_of(words[-1])).findtext("name"))
 elif words[0] == "destroy":
-    running.unlink()
+    file_of(words[-1]).unlink()
 elif words[0] == "domstate":
     say(plays.get("state", "running"))
 elif words[0] == "domstats":
@@ -97,7 +105,7 @@ class Host:
         self.root = self.machine.root
         self.plays()
         for name, text in (("virsh", VIRSH.format(python=sys.executable, folder=str(folder),
-                                                  uid=os.getuid(), gid=os.getgid())),
+                                                  drill=DRILL, uid=os.getuid(), gid=os.getgid())),
                            *((name, NOTHING.format(asked=folder / "network"))
                              for name in ("ip", "ovs-vsctl"))):
             (folder / "bin" / name).write_text(text)
@@ -108,15 +116,25 @@ class Host:
         (self.folder / "plays.part").write_text(json.dumps(words))
         (self.folder / "plays.part").rename(self.folder / "plays.json")
 
-    def request(self, **more: Any) -> dict[str, Any]:
+    def another(self, xml: str) -> dict[str, str]:
+        """Put a second VM's replica into the pool, with such a definition; return how it is named.
+        """
+        root = shutil.copytree(self.root, self.root.with_name(OTHER))
+        with locked(str(root)) as replica:
+            replica.commit(replica.state._replace(vm=OTHER))
+        (root / "meta/000003/domain.xml").write_text(xml)
+        return {"machine": "web", "uuid": OTHER, "replica": str(root)}
+
+    def request(self, others: Sequence[dict[str, Any]] = (), **more: Any) -> dict[str, Any]:
         """Return the request of a drill; `more` of its machine, or of itself."""
-        own = {"limit_s": 20, "grow_bytes": 1 << 30, "by": "ann"}
+        own = {"limit_s": 20, "grow_bytes": 1 << 30, "by": "ann", "absent": ""}
         machine = {"machine": "sql", "uuid": UUID, "replica": str(self.root), "sequence": 3,
                    "memory_bytes": 1 << 20, "health": {"boots_s": 0.2}, "without": [],
                    "content": "c0", "estate": "lab"}
         return {**own, **{name: value for name, value in more.items() if name in own},
                 "machines": [{**machine, **{name: value for name, value in more.items()
-                                            if name not in own}}]}
+                                            if name not in own}, **other}
+                             for other in ({}, *others)]}
 
     def begin(self, **more: Any) -> "subprocess.Popen[bytes]":
         """Begin a drill; its standard input stays open, as that of a controller that lives."""
@@ -131,13 +149,18 @@ class Host:
 
     def drill(self, **more: Any) -> dict[str, Any]:
         """Hold a whole drill of one VM and return what came of it, or the error."""
+        told = self.drill_all(**more)
+        return dict(told["drilled"][0]) if "drilled" in told else told
+
+    def drill_all(self, **more: Any) -> dict[str, Any]:
+        """Hold a whole drill and return its last line, or the error."""
         process = self.begin(**more)
         assert process.stdout is not None
         assert process.stderr is not None
         lines = [json.loads(line) for line in process.stdout]
         if process.wait():
             return dict(json.loads(process.stderr.read().splitlines()[-1]))
-        return dict(lines[-1]["drilled"][0])
+        return dict(lines[-1])
 
     def started(self, process: "subprocess.Popen[bytes]") -> None:
         """Wait until a drill has started its guest."""
@@ -147,9 +170,10 @@ class Host:
                 return
         raise AssertionError("it never started")
 
-    def definition(self) -> ET.Element:
-        """Return the definition of the guest that runs now."""
-        return ET.parse(self.folder / "domain.xml").getroot()
+    def definition(self, uuid: str = DRILL) -> ET.Element:
+        """Return the definition of a guest that runs now."""
+        name = "domain.xml" if uuid == DRILL else f"domain-{uuid}.xml"
+        return ET.parse(self.folder / name).getroot()
 
     def files(self) -> dict[str, tuple[str, int, int]]:
         """Return the hash, mtime and ctime of every file of the replica that a point reads."""
@@ -162,9 +186,10 @@ class Host:
         """Return what is left of a drill on this host."""
         sockets = self.run / "hotsite-drill"
         found = [*map(str, sockets.iterdir() if sockets.exists() else ())]
-        found += [name for name in ("drill",) if (self.root / name).exists()]
-        found += [name for name in ("domain.xml",) if (self.folder / name).exists()]
-        found += [f"pin {who}" for who in Replica(str(self.root)).state.pins]
+        found += [one.name for one in self.root.parent.glob("*/drill")]
+        found += [one.name for one in self.folder.glob("domain*.xml")]
+        found += [f"pin {who}" for root in self.root.parent.iterdir()
+                  for who in Replica(str(root)).state.pins]
         return found + [f"server {pid}" for pid, words in started_with().items()
                         if words[:1] == ["qemu-nbd"] and str(self.folder) in " ".join(words)]
 

@@ -5,16 +5,17 @@ import shutil
 import signal
 import tempfile
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mover.drill.remains import take_away_stubbornly
+from mover.drill.remains import drill_uuid, take_away_stubbornly
 from mover.processes import movers_at
 from mover.replica.replica import Replica
 
 from tests.mover.disks import needs_qemu
-from tests.mover.drill.drilling import AGENT, DRILL, Host, end
+from tests.mover.drill.drilling import AGENT, DRILL, OTHER, Host, end
 from tests.mover.failover.promoting import UUID, definition
 from tests.mover.replica.test_remove import asked
 from tests.mover.replicas import identical
@@ -223,3 +224,53 @@ def test_what_a_crash_of_everything_left_is_taken_away_by_the_next_drill(host: H
     assert "domain.xml" in host.left()
     assert host.drill()["outcome"] == "proven"
     assert host.left() == []
+
+
+def card(tag: int) -> str:
+    """Return a card of a VLAN."""
+    return (f"<interface type='bridge'><mac address='52:54:00:0a:00:{tag:02x}'/>"
+            f"<source bridge='br0'/><vlan><tag id='{tag}'/></vlan></interface>")
+
+
+def bridges_of_cards(domain: ET.Element) -> dict[str, str]:
+    """Return the bridge of each card."""
+    return {one.findall("mac")[0].get("address", ""): one.findall("source")[0].get("bridge", "")
+            for one in domain.iterfind("devices/interface")}
+
+
+def test_a_group_is_started_together_on_one_network_and_each_is_judged(host: Host) -> None:
+    host.pool.define(3, definition(more=card(7) + AGENT))
+    other = host.another(definition(uuid=OTHER, more=card(8) + card(7)))
+    before = host.files()
+    process = host.begin(others=[{**other, "health": {"boots_s": 600}}], limit_s=600)
+    host.started(process)
+    host.started(process)
+    ours, theirs = (bridges_of_cards(host.definition(drill_uuid(one))) for one in (UUID, OTHER))
+    assert ours["52:54:00:0a:00:07"] == theirs["52:54:00:0a:00:07"], "they share a VLAN"
+    end(process)
+    assert waited(lambda: host.left() == [])
+    assert host.files() == before
+    first, second = host.drill_all(others=[other])["drilled"]
+    assert [(one["machine"], one["outcome"], one["with"]) for one in (first, second)] == [
+        ("sql", "proven", ["web"]), ("web", "proven", ["sql"])]
+    assert host.left() == []
+
+
+def test_one_of_a_group_that_can_not_be_started_is_told_of_and_the_rest_is_judged(
+        host: Host) -> None:
+    other = host.another("<domain>")
+    first, second = host.drill_all(others=[other])["drilled"]
+    assert (first["outcome"], second["outcome"]) == ("proven", "failed")
+    assert host.left() == []
+
+
+@pytest.mark.parametrize(("absent", "outcome"), [
+    ("", "unproven"), ("db, whose replica is on milan-2", "booted")])
+def test_a_vm_that_misses_its_group_is_not_called_broken_for_that(
+        host: Host, absent: str, outcome: str) -> None:
+    host.pool.define(3, definition(more=AGENT))
+    told = host.drill(health={"agent": True}, limit_s=4, absent=absent)
+    assert told["outcome"] == outcome
+    assert ("without " + absent in told["sentence"]) == bool(absent)
+    host.plays(reads=0)
+    assert host.drill(health={"agent": True}, limit_s=2, absent=absent)["outcome"] == "unproven"

@@ -1,15 +1,12 @@
-"""Drilled: how well a replica is proven to boot, and what a drill by hand is allowed to start."""
+"""Drilled: how well a replica is proven to boot."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from controller.errors import Refused
-from controller.model.facts import Known, Observed
 from controller.model.replica import DrillFacts, DrillOutcome
 from controller.plan.compute import compute
-from controller.plan.drill.by_hand import content_of, plan_drill
+from controller.plan.drill.together import content_of
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.protected import lab, said, seen_with
@@ -76,48 +73,6 @@ def test_only_what_is_declared_of_the_vm_itself_makes_a_proof_old() -> None:
     free = b.small(b.vm("sql", autonomy="report"))
     assert content_of(more.virtual_machines["sql"]) != content_of(VM)
     assert content_of(free.virtual_machines["sql"]) == content_of(VM)
-
-
-def refusal(seen: Observed, sequence: int | None = None, machine: str = "sql") -> str:
-    """The sentence with which a drill is refused."""
-    with pytest.raises(Refused) as error:
-        plan_drill(lab(), seen, machine, sequence)
-    return str(error.value)
-
-
-def test_the_newest_whole_point_is_drilled_where_its_replica_is() -> None:
-    points = (*r.series(11, 300), r.point(12, 20, damaged_clusters=2))
-    action = plan_drill(lab(health={"agent": True, "within": "3m", "boots": "10s"}),
-                        seen_with(lab(), points), "sql", by="ann")
-    assert (action.node, action.sequence, action.target) == ("milan-1", 11, "Drill/sql")
-    assert (action.limit_s, action.memory_bytes) == (190, VM.spec.memory_bytes)
-    assert plan_drill(lab(), seen_with(lab(), points), "sql", 10).sequence == 10
-    assert action.reason == "ann wants to see restore point 11 of sql boot"
-
-
-def test_what_can_not_be_drilled_is_refused_with_a_sentence() -> None:
-    seen = seen_with(lab(), r.series(12, 20))
-    assert refusal(seen, machine="web") == "no VM web is declared: there are sql"
-    assert refusal(seen, 99) == ("the replica of sql has no restore point 99: `hotsite replica show"
-                                 " sql` lists them")
-    assert "milan-1 cannot be seen now and may have it" in refusal(
-        b.silenced(seen, "milan-1", 900))
-    damaged = seen_with(lab(), (r.point(12, 20, damaged_clusters=2),))
-    assert "reads wrong in 2 clusters" in refusal(damaged)
-    assert "has become the VM" in refusal(seen_with(lab(), r.series(12, 20), promoted=11))
-    tail = seen_with(lab(), (r.point(12, 20, diverged=True),))
-    assert "an older copy of it held at its end" in refusal(tail)
-
-
-def test_a_host_without_room_is_not_asked() -> None:
-    seen = seen_with(lab(), r.series(12, 20))
-    fact = seen.nodes["milan-1"]
-    assert isinstance(fact, Known)
-    assert isinstance(fact.value.hardware, Known)
-    full = replace(fact.value.hardware.value, memory_available_bytes=1 << 30)
-    said_no = refusal(b.with_node(seen, "milan-1", Known(replace(
-        fact.value, hardware=Known(full, b.NOW_S)), b.NOW_S)))
-    assert said_no.startswith("sql is not drilled on milan-1: it wants")
 
 
 def test_drills_change_no_step_and_a_pin_holds_back_nothing_but_retention() -> None:

@@ -11,9 +11,10 @@ from controller.model.facts import Known, Observed
 from controller.model.replica import DrillOutcome
 from controller.model.units import DAY_S, Hours, parse_hours
 from controller.plan.compute import compute
-from controller.plan.drill.by_hand import content_of
 from controller.plan.drill.nightly import next_open_at
-from controller.plan.survey.context import Context, InFlight
+from controller.plan.drill.together import content_of
+from controller.plan.steps.plan import Verdict
+from controller.plan.survey.context import Context, InFlight, Suspension
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.drill.test_drilled import VM, drill
@@ -80,9 +81,10 @@ def test_the_loop_wakes_when_the_hours_begin() -> None:
     assert b.NOW_S < plan.due_at <= b.NOW_S + 2 * 3600
 
 
-def two(**more: Any) -> tuple[Desired, Observed]:
+def two(group: str | None = None, **more: Any) -> tuple[Desired, Observed]:
     """Two VMs in Paris whose replicas are on one host."""
-    desired = b.small(b.vm("sql", protection="gold"), b.vm("web", protection="gold"),
+    own = {} if group is None else {"group": group}
+    desired = b.small(b.vm("sql", protection="gold", **own), b.vm("web", protection="gold", **own),
                       b.document("ProtectionPolicy", "gold", rpo="5m", **ALWAYS))
     seen = r.asked(b.as_declared(desired, {"sql": "paris-1", "web": "paris-2"}), desired)
     for name in ("sql", "web"):
@@ -97,6 +99,17 @@ def test_one_at_a_time_is_drilled_on_a_host_the_oldest_proof_first() -> None:
     busy = replace(b.APPLIED, in_flight=(InFlight(
         "drill:Drill/web@milan-1", "Drill/web", ("milan-1",), Rung.REPLICATE),))
     assert ids(compute(desired, seen, busy, b.NOW_S)) == []
+
+
+def test_a_group_is_drilled_together_as_soon_as_one_of_it_is_due() -> None:
+    desired, seen = two("shop", sql=(drill(3600),), web=(drill(28 * DAY_S),))
+    assert ids(plan_of(desired, seen)) == ["drill:Drill/sql@milan-1/web"]
+    paused = replace(b.APPLIED, suspensions=(
+        Suspension("VirtualMachine/web", "ann", "it is repaired", b.NOW_S + 60),))
+    (step,) = compute(desired, seen, paused, b.NOW_S).steps
+    assert step.ruling.verdict is not Verdict.ALLOWED, "one of them is suspended"
+    proven = two("shop", sql=(drill(3600),), web=(drill(3600),))
+    assert ids(plan_of(*proven)) == []
 
 
 def test_a_host_without_memory_left_is_said_and_another_vm_is_drilled() -> None:

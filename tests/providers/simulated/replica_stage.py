@@ -11,6 +11,7 @@ from controller.model.replica import STORE, ReplicaFacts
 from controller.plan.actions.replica import (
     CopyMode,
     DiskCopy,
+    DrilledMachine,
     DrillReplica,
     RateLimit,
     RemoveReplica,
@@ -107,9 +108,12 @@ def retire(estate: SimulatedEstate, *sequences: int) -> RetirePoints:
 
 def drill(estate: SimulatedEstate, sequence: int) -> DrillReplica:
     """Start a point of sql apart."""
-    return DrillReplica(**{**at_replica(estate), "target": "Drill/sql"}, sequence=sequence,
-                        uuid=replica(estate)[1].uuid, estate="lab", memory_bytes=1 << 30,
-                        limit_s=120, grow_bytes=1 << 30, content="c0", by="ann")
+    host, one = replica(estate)
+    return DrillReplica(
+        target="Drill/sql", node=host, reason="", estate="lab", limit_s=120, grow_bytes=1 << 30,
+        by="ann", machines=(DrilledMachine(
+            machine="sql", uuid=one.uuid, path=one.path, sequence=sequence, memory_bytes=1 << 30,
+            content="c0"),))
 
 
 def verify(estate: SimulatedEstate, budget_s: float = 600.0) -> VerifyReplica:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
-from controller.plan.actions.replica import DrillReplica
+from controller.plan.actions.replica import DrilledMachine, DrillReplica
 from controller.providers.node import Node
 from controller.replication.mover import Mover
 from controller.replication.points.drill import drill
@@ -17,8 +17,8 @@ from controller.transport.base import Reply
 from tests.providers.fakes import Local
 from tests.replication.movers import PATH, UUID
 
-PROVEN = {"outcome": "proven", "sentence": "its guest agent answers", "boot_s": 0.52,
-          "health_s": 2.91, "left_out": ["its hostdev"]}
+PROVEN = {"machine": "sql", "outcome": "proven", "sentence": "its guest agent answers",
+          "boot_s": 0.52, "health_s": 2.91, "left_out": ["its hostdev"]}
 
 
 class Talk:
@@ -57,12 +57,18 @@ class Played(Mover):
         return self.talk
 
 
-def held(mover: Mover) -> str:
-    """Hold a drill of sql."""
+def drilled(machine: str = "sql", **more: Any) -> DrilledMachine:
+    """One VM of a drill."""
+    return DrilledMachine(machine=machine, uuid=UUID, path=PATH, sequence=12,
+                          memory_bytes=1 << 30, content="c0", agent=True, boots_s=10,
+                          without=("vdb",), **more)
+
+
+def held(mover: Mover, *others: DrilledMachine, absent: str = "") -> str:
+    """Hold a drill of sql, and of others with it."""
     return asyncio.run(drill(mover, DrillReplica(
-        target="Drill/sql", node="milan-1", reason="", uuid=UUID, path=PATH, sequence=12,
-        estate="lab", memory_bytes=1 << 30, limit_s=70, agent=True, boots_s=10,
-        grow_bytes=1 << 30, content="c0", by="ann", without=("vdb",))))
+        target="Drill/sql", node="milan-1", reason="", machines=(drilled(), *others),
+        estate="lab", limit_s=70, grow_bytes=1 << 30, by="ann", absent=absent)))
 
 
 def test_what_came_of_it_is_told_with_its_times() -> None:
@@ -84,7 +90,22 @@ def test_a_mover_that_ends_early_says_why(status: int, error: type[Exception]) -
 
 
 @pytest.mark.parametrize("lines", [[{"drilled": []}], [{"drilled": [{"outcome": "fine"}]}],
+                                   [{"drilled": [PROVEN | {"machine": "web"}]}],
                                    [{"drilled": None}], [{"drilled": [{**PROVEN, "boot_s": "x"}]}]])
 def test_what_is_not_understood_is_looked_at_again(lines: list[Any]) -> None:
     with pytest.raises(OutcomeUnknown, match="what came of it is not understood"):
         held(Played(*lines))
+
+
+def test_a_group_is_asked_for_at_once_and_each_of_it_is_told_of() -> None:
+    web = PROVEN | {"machine": "web", "outcome": "booted", "sentence": "it runs", "health_s": None,
+                    "left_out": []}
+    mover = Played({"drilled": [web, PROVEN]})
+    assert held(mover, drilled("web"), absent="db, whose replica is on milan-2") == (
+        "restore point 12 of sql on milan-1 is proven: its guest agent answers (it ran after 0.5 s,"
+        " was proven after 2.9 s); not in it: its hostdev; restore point 12 of web on milan-1 is"
+        " booted: it runs (it ran after 0.5 s); without db, whose replica is on milan-2")
+    assert [one["machine"] for one in mover.asked["machines"]] == ["sql", "web"]
+    assert mover.asked["absent"] == "db, whose replica is on milan-2"
+    with pytest.raises(Refused, match="of sql and restore point 12 of web were not drilled: full"):
+        held(Played(status=1, sentence="full"), drilled("web"))

@@ -80,7 +80,7 @@ class Held(NamedTuple):
 
 def run(words: List[str]) -> None:
     """
-    Drill {"limit_s", "grow_bytes", "by", "machines": [Machine, …]}.
+    Drill {"limit_s", "grow_bytes", "by", "absent", "machines": [Machine, …]}.
 
     Says {"ready"}, then one line as each VM is started, then {"drilled": [result, …]}.
     """
@@ -110,7 +110,7 @@ class Drill:
     def __init__(self, request: Dict[str, Any], machines: List[Machine]) -> None:
         self.machines = machines
         self.limit_s, self.grow_bytes = float(request["limit_s"]), int(request["grow_bytes"])
-        self.by = str(request.get("by", ""))
+        self.by, self.absent = str(request.get("by", "")), str(request.get("absent", ""))
         self.roots = [one.replica for one in machines]
         self.ovs = bridges.has_ovs()
         self.base = bridges.BRIDGE + drill_uuid(machines[0].uuid)[:8]
@@ -138,16 +138,24 @@ class Drill:
                 for one in self.machines if one.replica in self.results]
 
     def _hold(self) -> None:
-        until, judges = time.monotonic() + self.limit_s, []
+        judges: List[Judge] = []
+        definitions = self._definitions()
+        networks = bridges.bridges_of(self.base, {
+            tag for domain in definitions.values() for tag in isolated.tags_of(domain)},
+            ovs=self.ovs)
         for one in self.machines:
             begun = time.monotonic()
+            if one.replica not in definitions:
+                continue
             try:
-                left = self._start(one)
+                left = self._start(one, definitions[one.replica], networks)
             except (MoverError, VirshError) as error:
                 self._note(one, "failed", str(error))
                 continue
-            judges.append(Judge(one.replica, drill_uuid(one.uuid), one.health, begun, left))
+            judges.append(Judge(one.replica, drill_uuid(one.uuid), one.health, begun, left,
+                                self.absent))
             say({"started": one.machine, "after_s": judges[-1].start_s}, 1)
+        until = time.monotonic() + self.limit_s
         while any(not judge.over for judge in judges) and time.monotonic() < until:
             for judge in judges:
                 judge.look()
@@ -180,14 +188,22 @@ class Drill:
             "sentence": sentence, "at": time.time(), "content": one.content, "by": self.by,
             "with": [other.machine for other in self.machines if other is not one], **more}
 
-    def _start(self, one: Machine) -> List[str]:
+    def _definitions(self) -> Dict[str, ET.Element]:
+        """Return, by replica, the definition that its point holds, where it can be read."""
+        found = {}
+        for one in self.machines:
+            try:
+                note_missing_files(one.replica)
+                point_of(Replica(one.replica).state, one.sequence)
+                where = os.path.join(one.replica, "meta", "%06d" % one.sequence, "domain.xml")
+                found[one.replica] = parse_definition(text_of(where), where)
+            except MoverError as error:
+                self._note(one, "failed", str(error))
+        return found
+
+    def _start(self, one: Machine, domain: ET.Element, networks: Dict[str, str]) -> List[str]:
         """Start one VM's point; return what was left out of it."""
         root, name, uuid = one.replica, isolated.PREFIX + one.machine, drill_uuid(one.uuid)
-        note_missing_files(root)
-        point_of(Replica(root).state, one.sequence)
-        where = os.path.join(root, "meta", "%06d" % one.sequence, "domain.xml")
-        domain = parse_definition(text_of(where), where)
-        networks = bridges.bridges_of(self.base, isolated.tags_of(domain), ovs=self.ovs)
         write_plan(root, {"uuid": uuid, "name": name, "bridges": sorted(set(networks.values()))})
         for path in (os.path.dirname(root), root):
             _let_pass(path)

@@ -25,8 +25,9 @@ class Judge:
     """One guest of a drill, from its start until it is proven or given up."""
 
     def __init__(self, root: str, uuid: str, health: Dict[str, Any], begun: float,
-                 left_out: List[str]) -> None:
+                 left_out: List[str], absent: str = "") -> None:
         self.root, self.uuid, self.health, self.left_out = root, uuid, health, left_out
+        self._absent, self._booted = absent, False
         self._begun, self._running = begun, time.monotonic()
         self.start_s = round(self._running - begun, 2)
         self.serves_s: Optional[float] = None
@@ -64,8 +65,11 @@ class Judge:
     def finish(self) -> None:
         """Decide it, if it is not decided: the time is over."""
         word = "unhealthy" if any("it is paused" in one for one in self._lacks) else "unproven"
-        self.end(word, "; ".join(self._lacks) + "; it was waited for %.0f s"
-                 % (time.monotonic() - self._running))
+        lacks = [*self._lacks, "it was waited for %.0f s" % (time.monotonic() - self._running)]
+        if self._absent and self._booted:       # it may well be that it only misses them
+            word, lacks = "booted", ["it runs and reads of its disks", *lacks,
+                                     "without " + self._absent]
+        self.end(word, "; ".join(lacks))
 
     def _missing(self, state: str) -> List[str]:
         ran_s, found = time.monotonic() - self._running, []
@@ -76,6 +80,7 @@ class Judge:
             found.append("it has not run for %g s yet" % wanted_s)
         elif not self._has_read():
             found.append("it has not read of its disks")
+        self._booted = not found
         if self.health.get("agent"):
             try:
                 virsh("qemu-agent-command", self.uuid, PING, "--timeout", "2", patience_s=VIRSH_S)
