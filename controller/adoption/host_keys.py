@@ -51,6 +51,7 @@ class KeyVerdict(NamedTuple):
 
     belief: Belief
     sentence: str
+    revoked: bool = False
 
 
 def judge_key(host: str, shown: HostKey, known: Sequence[KnownKey],
@@ -60,7 +61,7 @@ def judge_key(host: str, shown: HostKey, known: Sequence[KnownKey],
     revoked = next((one for one in same if one.marker == "revoked"), None)
     if revoked is not None:
         return KeyVerdict(Belief.REFUSED, f"{host} shows the {shown.kind} key {shown.fingerprint},"
-                          f" which {revoked.where} revokes: give the host a new key")
+                          f" which {revoked.where} revokes: give the host a new key", revoked=True)
     here = [one for one in known if one.matches and not one.marker]
     right = next((one for one in here if one.key.encoded == shown.encoded), None)
     if right is not None:

@@ -120,7 +120,8 @@ def checkup_of(desired: Desired, endpoint: Endpoint, key: KeyFinding, answer: Ho
         trouble = answer.facts.reason
     return Checkup(endpoint.name, desired.hosts[endpoint.name].spec, endpoint.user, endpoint.port,
                    key.verdict, answer.facts, key.shown, probed.probes, probed.python,
-                   probed.hostname, trouble, power=power)
+                   probed.hostname, trouble, power=power, known_hosts=endpoint.known_hosts,
+                   key_file=endpoint.key_file)
 
 
 def chosen(desired: Desired, endpoints: Iterable[Endpoint], names: Sequence[str],

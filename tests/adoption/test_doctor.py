@@ -59,7 +59,7 @@ def ward() -> Ward:
         checkups[name] = Checkup(
             name, spec, "root", 22, KeyVerdict(Belief.BELIEVED, ""), Known(facts, 0.0),
             HostKey("ssh-ed25519", "AAAA", "SHA256:a"), {**SOUND, **pair(peer)}, (3, 11, 2), name,
-            power=None)
+            power=None, known_hosts="/etc/known", key_file="/etc/key")
     return Ward(DESIRED, checkups)
 
 
@@ -94,13 +94,18 @@ def test_a_sound_estate_has_no_finding() -> None:
 
 
 ASK = KeyVerdict(Belief.ASK, "it is known nowhere")
+REVOKED = KeyVerdict(Belief.REFUSED, "it is revoked", revoked=True)
 CHANGED = KeyVerdict(Belief.REFUSED, "it shows another")
 OWN = InterfaceFacts("br0", (f"{DESIRED.hosts[HERE].spec.address}/24",), kind="openvswitch")
 FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
-    "unknown key": (with_host(ward(), key=ASK), Level.STOPS, "host key", "--fingerprint"),
-    "changed key": (with_host(ward(), key=CHANGED), Level.STOPS, "host key", "ssh-keygen -lf"),
+    "unknown key": (with_host(ward(), key=ASK), Level.STOPS, "host key",
+                    ">>/etc/known   # only once"),
+    "changed key": (with_host(ward(), key=CHANGED), Level.STOPS, "host key",
+                    "ssh-keygen -R"),
+    "revoked key": (with_host(ward(), key=REVOKED), Level.STOPS, "host key", "ssh-keygen -A"),
     "no login": (with_host(ward(), facts=Unknown("refused", 0.0), python=(), probes={},
-                           trouble="refused the login"), Level.STOPS, "login", "ssh-copy-id"),
+                           trouble="refused the login"), Level.STOPS, "login",
+                 "ssh-copy-id -i /etc/key -p 22 "),
     "old python": (with_host(ward(), python=(3, 7, 1)), Level.STOPS, "python", "3.9"),
     "no sudo": (with_probe("account", uid=1000, user="ops", sudo=False), Level.STOPS, "account",
                 "hotsite sudoers"),

@@ -70,7 +70,8 @@ def test_a_host_that_lets_nobody_in_is_told_alone(shell: ImportShell,
     done = shell.run("doctor", "kvm2", "--specs", str(shell.out), "--json")
     found = json.loads(done.stdout)["findings"]
     assert [(one["about"], one["check"]) for one in found] == [("Host/kvm2", "login")]
-    assert found[0]["mend"] == "ssh-copy-id -p 22 root@10.0.1.11"
+    assert found[0]["mend"].startswith("ssh-copy-id -i /")
+    assert found[0]["mend"].endswith(" -p 22 root@10.0.1.11")
 
 
 def test_a_host_that_nobody_declares_is_refused_with_those_there_are(shell: ImportShell) -> None:

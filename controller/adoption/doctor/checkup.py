@@ -35,6 +35,10 @@ class Checkup:
     """Whether it was only slow: then nothing is known of it."""
     power: Fact[PowerFacts] | None = None
     """None where no BMC is declared."""
+    known_hosts: str = ""
+    """The file of host keys that logins go by."""
+    key_file: str = ""
+    """The private key that logs in."""
 
     @property
     def about(self) -> str:

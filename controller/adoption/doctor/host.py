@@ -23,6 +23,8 @@ SSH_PORT: Final = 22
 BEGINS_S: Final = 60.0
 """What libvirt may take from its start to its first answer."""
 REPLICAS: Final = "hotsite-replicas"
+CONSOLE: Final = ("only once `for key in /etc/ssh/ssh_host_*.pub; do ssh-keygen -lf $key; done` on"
+                  " its console prints")
 
 
 def check_host(one: Checkup) -> Iterator[Finding]:
@@ -38,7 +40,8 @@ def check_host(one: Checkup) -> Iterator[Finding]:
         yield Finding(Level.STOPS, one.about, "login", one.trouble or "it was not looked at",
                       "nothing can be seen or done there",
                       sudoers(one) if "sudo" in one.trouble else
-                      f"ssh-copy-id -p {one.port} {one.user}@{one.spec.address}", HERE)
+                      f"ssh-copy-id -i {quoted(one.key_file)} -p {one.port}"
+                      f" {one.user}@{one.spec.address}", HERE)
         return
     yield from check_python(one)
     yield from check_account(one)
@@ -59,17 +62,29 @@ def check_key(one: Checkup) -> Iterator[Finding]:
         yield Finding(Level.STOPS, one.about, "reach", one.key.sentence,
                       "nothing can be seen or done there",
                       ssh(one), HERE)
+    elif one.key.revoked:
+        yield Finding(Level.STOPS, one.about, "host key", one.key.sentence,
+                      "nothing is sent there: somebody else may have this key",
+                      "rm /etc/ssh/ssh_host_*_key* && ssh-keygen -A && systemctl restart ssh"
+                      "   # on its console")
     elif one.key.belief is Belief.REFUSED:
         yield Finding(Level.STOPS, one.about, "host key", one.key.sentence,
                       "nothing is sent there: somebody may answer in its place",
-                      "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub   # on its console")
+                      f"ssh-keygen -R {quoted(known_as(one))} -f {quoted(one.known_hosts)}"
+                      f"   # {CONSOLE} {one.shown.fingerprint}; then hotsite doctor says what"
+                      " to do with it", HERE)
     else:
         yield Finding(Level.STOPS, one.about, "host key",
                       f"its {one.shown.kind} key {one.shown.fingerprint} is not known:"
                       f" {one.key.sentence}",
                       "a host whose key nobody confirmed is never talked to",
-                      f"hotsite import {one.spec.address} --fingerprint"
-                      f" {one.spec.address}={one.shown.fingerprint}", HERE)
+                      f"echo '{known_as(one)} {one.shown.kind} {one.shown.encoded}'"
+                      f" >>{quoted(one.known_hosts)}   # {CONSOLE} {one.shown.fingerprint}", HERE)
+
+
+def known_as(one: Checkup) -> str:
+    """Return what a file of known hosts calls a host."""
+    return one.spec.address if one.port == SSH_PORT else f"[{one.spec.address}]:{one.port}"
 
 
 def check_python(one: Checkup) -> Iterator[Finding]:
@@ -159,7 +174,7 @@ def check_unseen(one: Checkup) -> Iterator[Finding]:
 
 def quoted(name: str) -> str:
     """Return a name as one word of a shell."""
-    return name if re.fullmatch(r"[A-Za-z0-9_.@%+:-]+", name) else (
+    return name if re.fullmatch(r"[A-Za-z0-9_.@%+:/-]+", name) else (
         "'" + name.replace("'", "'\\''") + "'")
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from controller.adoption.doctor.checkup import Checkup
 from controller.adoption.doctor.finding import Finding, Level, not_known
-from controller.adoption.doctor.host import SSH_PORT, quoted
+from controller.adoption.doctor.host import SSH_PORT, known_as, quoted
 from controller.adoption.reading import is_address
 
 PORTS: Final = (49152, 49215)
@@ -54,11 +54,9 @@ def check_login(here: Checkup, there: Checkup, about: str) -> Iterator[Finding]:
 
 def _known_line(there: Checkup) -> str:
     """Return the command that puts the key that we know of a host into root's known hosts."""
-    plain = there.port == SSH_PORT
-    address = there.spec.address if plain else f"[{there.spec.address}]:{there.port}"
     if there.shown is None:
         return f"ssh-keyscan -p {there.port} {there.spec.address}   # compare, then put it there"
-    return (f"mkdir -p -m 700 /root/.ssh && echo '{address} {there.shown.kind}"
+    return (f"mkdir -p -m 700 /root/.ssh && echo '{known_as(there)} {there.shown.kind}"
             f" {there.shown.encoded}' >>/root/.ssh/known_hosts")
 
 
