@@ -173,10 +173,11 @@ class Candidate:
         """Return the lease as decisions need it; None where none is declared."""
         if self.mode is None:
             return None
-        held = self.mode is Mode.CONDUCTING
-        said = self._place_says
-        holder = self.holder if held else said.holder if said is not None else ""
-        return LeaseView(held, self._term, self.sentence(), holder)
+        held, said = self.mode is Mode.CONDUCTING, self._place_says
+        other = "" if said is None or said.holder == self.holder else said.holder
+        if self._mode is Mode.REPLACED and self._by is not None:
+            other = self._by[1].holder
+        return LeaseView(held, self._term, self.sentence(), self.holder if held else other)
 
     def as_json(self) -> dict[str, Any] | None:
         """Return the lease for the status; None where none is declared."""

@@ -123,6 +123,7 @@ def test_a_holder_whose_place_is_silent_goes_on_below_failover_and_says_why() ->
             assert view is not None
             assert not view.held
             assert "aws cannot be reached" in view.sentence
+            assert view.holder == ""        # not it, and it knows of nobody else
             assert Mode.ADRIFT in changes
             at.cut = frozenset()
             await asyncio.sleep(6)
@@ -138,6 +139,9 @@ def test_a_host_s_refusal_ends_it_and_only_a_later_holder_at_the_place_makes_it_
             await asyncio.sleep(20)
             paris.overtaken("milan-1", Term(9, "milan"))
             assert (paris.mode, paris.may_act()) == (Mode.REPLACED, False)
+            view = paris.view()
+            assert view is not None
+            assert view.holder == "milan"
             with pytest.raises(Refused, match="milan-1 refuses this controller's term 1: milan"):
                 paris.current()
             await asyncio.sleep(300)

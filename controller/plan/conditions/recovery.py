@@ -24,6 +24,8 @@ WAYS_OUT: Final = {
     "InMaintenance": "end the maintenance of that host",
     "NetworkMissing": "let that network pass there",
     "GroupSkew": "give all VMs of a group the same RPO",
+    "GroupSplit": "have them at one site: `hotsite failover {group} --planned` moves those at home"
+                  " away, too, and `hotsite failback {group}` those away home",
 }
 STATUS: Final = ((Status.TRUE, (Effect.PREVENTS, Effect.LEAVES_BEHIND)),
                  (Status.UNKNOWN, (Effect.UNKNOWN,)), (Status.FALSE, (Effect.TELLS,)))
@@ -36,15 +38,17 @@ def recovery_conditions(waiting: Mapping[str, Hindrance],
     revision = survey.desired.revision
     for name, hindrance in waiting.items():
         if any(one.sure and one.reason not in SAID_ELSEWHERE for one in hindrance.obstacles):
-            yield survey.specs.cached(not_survivable, name, hindrance, revision)
+            yield survey.specs.cached(not_survivable, name, hindrance, revision,
+                                      survey.specs.group_of.get(name, ""))
     for name, unlike in misfits.items():
         yield survey.specs.cached(not_portable, name, unlike, revision)
 
 
-def not_survivable(name: str, hindrance: Hindrance, revision: str) -> Condition:
-    """Return Survivable as false for a VM, with what to do."""
+def not_survivable(name: str, hindrance: Hindrance, revision: str, group: str = "") -> Condition:
+    """Return Survivable as false for a VM of `group`, if it has one, with what to do."""
     here = [one for one in hindrance.obstacles if one.reason not in SAID_ELSEWHERE]
-    ways = dict.fromkeys(WAYS_OUT[one.reason] for one in here if one.reason in WAYS_OUT)
+    ways = dict.fromkeys(WAYS_OUT[one.reason].format(group=f"Group/{group}")
+                         for one in here if one.reason in WAYS_OUT)
     words = "; ".join(one.sentence for one in here)
     return Condition(f"VirtualMachine/{name}", ConditionType.SURVIVABLE, Status.FALSE,
                      here[0].reason, f"{words}: {', and '.join(ways)}" if ways else words, revision)

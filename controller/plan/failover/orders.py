@@ -40,6 +40,7 @@ from controller.plan.guarding.upkeep import target_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import MachineState
 from controller.plan.network.card import desired_nics
+from controller.plan.promotion.point import passed_over
 from controller.plan.replication.copy import next_copy, plan_disks
 from controller.plan.replication.placement import ReplicaPlace
 from controller.plan.replication.protected_machine import ProtectedMachine
@@ -160,10 +161,12 @@ def _promote(order: Promote, cause: Cause, decision: Decision, scene: Scene) -> 
     point = next((one for one in current.replica.points if one.sequence == order.point), None)
     lost = "" if point is None else (
         f"; what it wrote after its restore point {order.point} stays on its old disks alone")
+    note = "" if point is None else passed_over(current.replica.points, point)
     scene.draft.do(PromoteReplica(
         target=f"VirtualMachine/{order.machine}", node=order.node, uuid=protected.uuid,
         path=current.replica.path, sequence=order.point, epoch=order.epoch,
-        estate=survey.estate_name, cause=cause, reason=decision.sentence,
+        estate=survey.estate_name, cause=cause,
+        reason=f"{decision.sentence}; {note}" if note else decision.sentence,
         nics=desired_nics(protected.vm, host, survey), width=starts_at_once(order.node, survey),
         consequence=f"it boots on {order.node}{lost}"), rank=protected.vm.spec.start_order)
 

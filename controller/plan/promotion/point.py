@@ -139,16 +139,18 @@ def _chosen(one: Candidate, point: PointFacts, asked: Asked) -> Choice:
                           f" {render_instant(point.started_at)}, which is to come: nobody knows how"
                           " old it is", yields=True),)
     elif asked == NEWEST and age_s > most_s:
+        before = f", {render_duration(age_s)} before it was lost" if (
+            one.lost_at < one.now_s) else ""
         gates = (Obstacle("TooOld", "it would go back to"
-                          f" {render_instant(point.started_at)}, and more than"
+                          f" {render_instant(point.started_at)}{before}, and more than"
                           f" {render_duration(most_s)} is not lost without a person's yes",
                           yields=True),)
-    return Choice(point, gates, _passed_over(one, point))
+    return Choice(point, gates, passed_over(one.points, point))
 
 
-def _passed_over(one: Candidate, point: PointFacts) -> str:
-    """Return which newer points are damaged and therefore not taken; empty if none is."""
-    worse = [each for each in one.points if each.sequence > point.sequence
+def passed_over(points: tuple[PointFacts, ...], point: PointFacts) -> str:
+    """Return which newer point is damaged and therefore not taken; empty if none is."""
+    worse = [each for each in points if each.sequence > point.sequence
              and each.damaged_clusters]
     if not worse:
         return ""

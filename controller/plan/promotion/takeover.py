@@ -209,8 +209,8 @@ def choices(lost: Sequence[ProtectedMachine], asked: Mapping[str, Asked],
 
 def _left_running(group: str, others: Sequence[str]) -> Obstacle:
     verb = "is" if len(others) == 1 else "are"
-    return Obstacle("GroupSkew", f"{' and '.join(others)} of its group {group} {verb} not lost with"
-                    " it and would go on as of now", yields=True)
+    return Obstacle("GroupSplit", f"{' and '.join(others)} of its group {group} {verb} not lost"
+                    " with it and would go on as of now", yields=True)
 
 
 def take_over(lost: Sequence[ProtectedMachine], there: Surroundings,

@@ -42,6 +42,8 @@ class Dialect:
     """Every so many readings it does."""
     refuses: str = ""
     """Why nobody gets anything from it."""
+    expired: bool = False
+    """Its certificate is past its date: only who pins exactly that one believes it."""
     hangs: bool = False
     stranger: bool = False
     """It is another machine's."""
@@ -70,6 +72,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "no-forceoff": Dialect(resets=("On", "GracefulShutdown")),
     "wrong-password": Dialect(refuses="it refuses the password"),
     "wrong-certificate": Dialect(refuses="its certificate is not the pinned one"),
+    "expired": Dialect(expired=True),
     "unreachable": Dialect(fails="no connection within 3 s"),
     "stranger": Dialect(stranger=True),
     "always-on": Dialect(back_after_s=20.0),
@@ -89,6 +92,8 @@ class SimulatedBmc(PowerWatch):
         self._world = world
         self._cut_s: float | None = None
         self._asked = 0
+        self.pinned = False
+        """Whether its certificate is believed by its fingerprint."""
 
     @property
     def _dialect(self) -> Dialect:
@@ -132,6 +137,8 @@ class SimulatedBmc(PowerWatch):
         await asyncio.sleep(HANG_S if dialect.hangs else ANSWER_S)
         if dialect.hangs or node.site in self._world.sites_cut or not node.bmc_up:
             raise NoConnection(f"the BMC of {self.host} cannot be reached")
+        if dialect.expired and not self.pinned:
+            raise Refused(f"the BMC of {self.host} is not believed: certificate has expired")
         if dialect.refuses:
             raise Refused(f"the BMC of {self.host} is of no use: {dialect.refuses}")
 

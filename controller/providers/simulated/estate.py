@@ -44,12 +44,13 @@ def loop_time() -> float:
 class SimulatedEstate:
     """Hosts and switches of the specs, in memory, with faults on command.
 
-    Shapes: `converged` starts with everything as declared, else hosts and switches are bare.
+    Shapes: `converged` starts with everything as declared, else hosts and switches are bare;
+    `world` is one that another controller has, too.
     """
 
     def __init__(self, desired: Desired, *, converged: bool = False, seed: int = 0,
-                 clock: Callable[[], float] = epoch_clock) -> None:
-        self.world = World(now=loop_time, epoch=clock)
+                 clock: Callable[[], float] = epoch_clock, world: World | None = None) -> None:
+        self.world = world or World(now=loop_time, epoch=clock)
         self.lost_requests = 0
         self.lost_replies = 0
         self._clock = clock
@@ -80,6 +81,9 @@ class SimulatedEstate:
         """Have a BMC for each host that declares one."""
         self._bmcs = {name: self._bmcs.get(name) or SimulatedBmc(self.world, name, self._clock)
                       for name, host in desired.hosts.items() if host.spec.bmc is not None}
+        for name, one in self._bmcs.items():
+            declared = desired.hosts[name].spec.bmc
+            one.pinned = declared is not None and declared.fingerprint is not None
 
     async def observe_power(self, host: str) -> Fact[PowerFacts]:
         """Return what a host's BMC says."""

@@ -97,6 +97,15 @@ def put_back(world: World, host: str, vm: str) -> str:
     return f"the disks of {vm} on {host} were put back to an earlier state"
 
 
+def age(world: World, host: str, vm: str, seconds: str) -> str:
+    """`age-replica HOST VM SECONDS`: no copy has arrived for so long: its points are older."""
+    replica = _replica(world, host, vm)
+    for point in replica.points:
+        point.started_at -= float(seconds)
+        point.committed_at -= float(seconds)
+    return f"no copy of {vm} has arrived on {_host_of(world, replica)} for {seconds}s"
+
+
 def corrupt_state(world: World, host: str, vm: str) -> str:
     """`corrupt-state HOST VM`: a bit of the replica's state.json is not as it was written."""
     replica = _replica(world, host, vm)
@@ -161,12 +170,12 @@ def garbage(world: World, host: str) -> str:
 
 REPLICA_FAULTS: Final[Mapping[str, Callable[..., str]]] = {
     "damage-replica": damage, "scrub-replica": scrub_now, "truncate-base": truncate_base,
-    "lose-overlay": lose_overlay, "lose-bitmap": lose_bitmap,
+    "age-replica": age, "lose-overlay": lose_overlay, "lose-bitmap": lose_bitmap,
     "lose-checkpoints": lose_checkpoints, "put-back": put_back, "corrupt-state": corrupt_state,
     "restore-state": restore_state, "lose-replica": lose_replica,
     "foreign-backup": foreign_backup, "end-backup": end_backup, "garbage": garbage,
 }
 OF_THE_REPLICA: Final = frozenset({
-    "damage-replica", "scrub-replica", "truncate-base", "lose-overlay", "corrupt-state",
-    "restore-state", "lose-replica"})
+    "age-replica", "damage-replica", "scrub-replica", "truncate-base", "lose-overlay",
+    "corrupt-state", "restore-state", "lose-replica"})
 """Faults whose host is the replica's, not the VM's."""

@@ -72,6 +72,17 @@ def test_a_group_without_one_instant_is_told() -> None:
     assert answer[:2] == ("false", "GroupSkew")
 
 
+def test_a_group_that_a_move_has_split_is_told_how_it_comes_together() -> None:
+    desired = lab(b.vm("app", protection="gold", group="shop", placement={"site": "paris"}),
+                  group="shop")
+    observed = seen(desired, {"sql": "paris-1", "app": "milan-2"}, {"sql": "milan-1"})
+    answer = said(desired, observed, "Survivable")
+    assert answer == (
+        "false", "GroupSplit", "app of its group shop is not lost with it and would go on as of"
+        " now: have them at one site: `hotsite failover Group/shop --planned` moves those at home"
+        " away, too, and `hotsite failback Group/shop` those away home")
+
+
 @pytest.mark.parametrize("config", [
     {}, {"machine": "pc-q35-7.2", "cpu_model": "Skylake", "loader": OVMF, "cpu_mode": "custom"},
     {"devices": (DeviceFacts("nvram", "/var/lib/libvirt/qemu/nvram/sql_VARS.fd"),)},

@@ -49,6 +49,12 @@ def test_a_person_is_told_what_would_be_lost_and_may_accept_it() -> None:
                              " not lost without a person's yes")
 
 
+def test_of_what_is_lost_it_is_told_how_much() -> None:
+    (gate,) = choose_point(vm("sql", point(8, 300_000))._replace(lost_at=NOW_S - 60)).gates
+    assert gate.sentence.startswith("it would go back to 1970-01-09 02:26:40 UTC, 3d before it was"
+                                    " lost, and more than 15m")
+
+
 def test_a_damaged_newer_point_is_passed_over_and_both_are_told() -> None:
     choice = choose_point(vm("sql", point(7, 400), point(8, 100, damaged_clusters=2)))
     assert told(choice) == (7, ())

@@ -153,7 +153,7 @@ def test_members_of_a_group_come_from_one_instant_and_tell_of_those_that_stay() 
     assert points == {"sql": 11, "app": 40}
     assert all(each.outcome is Outcome.RETURNS for each in both.promotions)
     alone = one(takeover(desired, observed, "Host/paris-1"))
-    assert gates(alone) == ["GroupSkew"]
+    assert gates(alone) == ["GroupSplit"]
     assert alone.gates[0].sentence == \
         "app of its group shop is not lost with it and would go on as of now"
 
