@@ -25,10 +25,10 @@ LAYERS = (
 FLOORS = {
     "plan": ("compute", "conditions", "prediction", "output", "gates", "failover", "drill",
              "promotion", "replication", "machine", "network", "guarding", "leaving", "steps",
-             "survey", "actions", "packing"),
+             "survey", "actions", "packing", "glass"),
     "reconcile": ("inspect", "manager", "ask",
                   ("supervise", "export", "fence", "leave", "importing"), "checkup",
-                  "review", ("once", "rehearsal", "simulation"), ("loop", "notify"), "act",
+                  "glass", "review", ("once", "rehearsal", "simulation"), ("loop", "notify"), "act",
                   "report", "decide", "observe", "lease", ("garbage", "host_keys", "tasks")),
     "remote/mover": ("__main__", "session", "drill", "failover", "backup", "replica", "transfer",
                      "image", ("verbs", "bytecode"),

@@ -10,10 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.cli.app import VERBS, build
+from controller.cli.glass import MODULES as OF_GLASS
 from controller.cli.replica import MODULES
 
 FOLDER = Path(__file__).parent / "cli" / "help"
-REPLICA_VERBS = [f"replica {name.rpartition('.')[2]}" for name in MODULES]
+SECOND_WORDS = [f"{first} {name.rpartition('.')[2]}" for first, modules in (
+    ("replica", MODULES), ("break-glass", OF_GLASS)) for name in modules]
+FIRST_WORDS = ["replica", "break-glass"]
 
 
 def help_of(*words: str) -> str:
@@ -24,7 +27,7 @@ def help_of(*words: str) -> str:
     return "\n".join(line.rstrip() for line in result.output.splitlines()) + "\n"
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS, "replica", *REPLICA_VERBS])
+@pytest.mark.parametrize("verb", ["", *VERBS, *FIRST_WORDS, *SECOND_WORDS])
 def test_the_help_is_as_written_down(verb: str) -> None:
     text = help_of(*verb.split())
     path = FOLDER / f"{verb.replace(' ', '-') or 'hotsite'}.txt"
@@ -34,7 +37,7 @@ def test_the_help_is_as_written_down(verb: str) -> None:
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("verb", [*VERBS, *REPLICA_VERBS])
+@pytest.mark.parametrize("verb", [*VERBS, *SECOND_WORDS])
 def test_each_help_says_what_it_does_what_follows_examples_and_exit_statuses(verb: str) -> None:
     paragraphs = [" ".join(part.split()) for part in help_of(*verb.split()).split("\n\n")]
     sentence, consequences = paragraphs[1], paragraphs[2]
@@ -48,7 +51,8 @@ def test_each_help_says_what_it_does_what_follows_examples_and_exit_statuses(ver
 
 
 def test_there_is_a_help_for_each_verb_and_no_other() -> None:
-    expected = {"hotsite", *VERBS, "replica", *(one.replace(" ", "-") for one in REPLICA_VERBS)}
+    expected = {"hotsite", *VERBS, *FIRST_WORDS,
+                *(one.replace(" ", "-") for one in SECOND_WORDS)}
     assert {path.stem for path in FOLDER.glob("*.txt")} == expected
 
 

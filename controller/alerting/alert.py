@@ -68,6 +68,8 @@ class Rule(NamedTuple):
     """Empty: all."""
     reasons: frozenset[str] = frozenset()
     """Empty: all."""
+    stage: str = ""
+    """Empty: the severity."""
 
 
 EXPLAIN: Final = "hotsite explain {target}"
@@ -80,6 +82,11 @@ QUIET: Final = frozenset({"Moving"})
 
 RULES: Final[Mapping[ConditionType, tuple[Rule, ...]]] = {
     T.SPLIT_BRAIN: (Rule(TRUE, PAGE, "{name} RUNS TWICE", EXPLAIN),),
+    T.BREAK_GLASS: (
+        Rule(TRUE, PAGE, "THE BREAK-GLASS of {name} is over soon", "hotsite break-glass show",
+             reasons=frozenset({"SoonOver"}), stage="soon over"),
+        Rule(TRUE, PAGE, "THE GLASS IS BROKEN: {name} is not as git says",
+             "hotsite break-glass show")),
     T.SURVIVABLE: (
         Rule(FALSE, PAGE, "the loss of {name} would not be survived", EXPLAIN),
         Rule(UNKNOWN, TICKET, "nobody can say whether the loss of {name} would be survived",
@@ -120,7 +127,8 @@ RULES: Final[Mapping[ConditionType, tuple[Rule, ...]]] = {
 }
 """By type, what is told of it: the first rule that fits. What no rule fits is shown, not told."""
 
-ONLY_WHILE_TRUE: Final = frozenset({T.SPLIT_BRAIN, T.STALLED, T.SUSPENDED, T.CONTROLLER_INSIDE})
+ONLY_WHILE_TRUE: Final = frozenset({T.SPLIT_BRAIN, T.STALLED, T.SUSPENDED, T.BREAK_GLASS,
+                                    T.CONTROLLER_INSIDE})
 """Types that are listed only while they are true."""
 
 
@@ -184,8 +192,8 @@ def alert_of(condition: Condition, site: str, *, silenced: bool) -> Alert | None
             words = {"name": name, "target": condition.target}
             return Alert(condition.target, condition.type.value, rule.severity,
                          rule.verdict.format(**words), condition.message,
-                         rule.next.format(**words), site, rule.severity.value,
-                         silenced and condition.type is not T.SUSPENDED,
+                         rule.next.format(**words), site, rule.stage or rule.severity.value,
+                         silenced and condition.type not in {T.SUSPENDED, T.BREAK_GLASS},
                          unknown=condition.status is UNKNOWN)
     return None
 

@@ -7,9 +7,11 @@ import typer
 
 from controller.cli.shared import (
     IN_THE_MIDDLE,
+    By,
     Json,
     State,
     complain,
+    duration_s,
     errors_reported,
     manager_of,
     print_json,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from controller.reconcile.manager import Manager
     from controller.reconcile.once import Once, Result
 
+GLASS = "4h"
 REFUSED = 3
 PENDING = 2
 ROUNDS = 9
@@ -35,6 +38,13 @@ def command(
     path: Annotated[str, typer.Argument(
         metavar="PATH|PLANFILE", help="A folder of specs, a git URL, or a plan saved by `plan`.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    break_glass: Annotated[str | None, typer.Option(
+        "--break-glass", metavar="WHY", show_default=False, help="Put the folder in force over the"
+        " loop's branch, while git is down.")] = None,
+    until: Annotated[str | None, typer.Option(
+        "--until", metavar="TIME", show_default=False,
+        help="How long a break-glass lasts: 4h, at most 3d.")] = None,
+    by: By = None,
     as_json: Json = False,
     state: State = None,
 ) -> None:
@@ -46,7 +56,13 @@ def command(
     with --yes they are done unless they would take something away. A saved plan is refused when the
     specs or the facts have changed since.
 
-    Examples: `hotsite apply specs/`, `hotsite apply specs/ --yes`, `hotsite apply monday.plan`.
+    With --break-glass the running loop does it: what the folder changes of the commit in force lies
+    over the branch until its time is over, you end it, or a commit declares the same objects. Git
+    is not asked. For what it changes no window and no second person is waited for; the laws hold,
+    nothing is deleted, and everybody who is told what is wrong is told of it.
+
+    Examples: `hotsite apply specs/`, `hotsite apply specs/ --yes`, `hotsite apply monday.plan`,
+    `hotsite apply copy/ --break-glass "the forge is down, sql needs memory" --until 2h`.
 
     Exit status: 0 converged, 1 a step failed, 2 changes are left, 3 refused by a gate or a stale
     plan or left to a person, 4 invalid spec, 5 too much is unknown to say.
@@ -55,6 +71,14 @@ def command(
         if as_json and not yes:
             complain("apply --json asks nothing: pass --yes with it")
             raise typer.Exit(REFUSED)
+        if break_glass is not None:
+            from controller.cli.glass.begin import begin  # noqa: PLC0415  # keeps --help quick
+
+            span_s = duration_s(until or GLASS)
+            raise typer.Exit(wait_for(begin(manager_of(context, state), path, break_glass, span_s,
+                                            who(by), yes=yes, as_json=as_json)))
+        if until is not None:
+            raise typer.BadParameter("--until is about --break-glass: name its reason, too")
         code = wait_for(apply(manager_of(context, state), path, yes=yes, as_json=as_json),
                         interrupted=IN_THE_MIDDLE)
         raise typer.Exit(code)

@@ -33,6 +33,8 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     OBSERVED = "Observed"
     """It is shown, and nothing is done to it."""
+    BREAK_GLASS = "BreakGlass"
+    """A person has put something in force over the specs, for a while."""
     CONTROLLER_INSIDE = "ControllerInside"
     """The controller runs in a VM of the estate, and would fail with it."""
     FENCEABLE = "Fenceable"
@@ -46,8 +48,9 @@ class ConditionType(StrEnum):
     """
 
 
-LEVELLED: Final = frozenset({ConditionType.FRESH, ConditionType.HEALTHY})
-"""Conditions whose reason is a severity: another reason is news although the status stays."""
+LEVELLED: Final = frozenset({ConditionType.FRESH, ConditionType.HEALTHY,
+                             ConditionType.BREAK_GLASS})
+"""Conditions whose reason is a level: another reason is news although the status stays."""
 
 
 @dataclass(frozen=True, slots=True)

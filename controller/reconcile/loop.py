@@ -191,10 +191,10 @@ class Loop:
     def say_source(self, sentence: str, *, good: bool, **more: Any) -> None:
         """Report whether the specs could be loaded; `status` shows it until the next report."""
         self.source = {"good": good, "sentence": sentence, "at": self._clock(), **more}
-        self._note(EventKind.SOURCE, "Source/specs", sentence, good)
+        self.note(EventKind.SOURCE, "Source/specs", sentence, good)
         self._write_status()
 
-    def _note(self, kind: EventKind, target: str, sentence: str, good: bool) -> None:
+    def note(self, kind: EventKind, target: str, sentence: str, good: bool) -> None:
         """Tell something of the controller itself, and write it into the journal."""
         self._tell(Event(kind, target, "", sentence, self._clock(), "" if good else "!"))
         self._journal.attempt(partial(self._store.note, kind, target, sentence, self._clock()))
@@ -362,7 +362,7 @@ class Loop:
         """Report who conducts, and decide anew."""
         if (sentence := self._candidate.sentence()) != self._lease_said:
             self._lease_said = sentence
-            self._note(EventKind.LEASE, "Controller/lease", sentence, self._candidate.is_sure())
+            self.note(EventKind.LEASE, "Controller/lease", sentence, self._candidate.is_sure())
         if self._running:
             self._write_status()
             self._free_all()

@@ -8,7 +8,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from controller.reconcile.act.applier import Attempt
 from controller.reconcile.checkup import chosen, examine
 from controller.reconcile.export import Export
 from controller.reconcile.fence import FenceByHand
+from controller.reconcile.glass.notice import GlassNotice
+from controller.reconcile.glass.source import TARGET, GlassSource
 from controller.reconcile.importing import Import
 from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.leave import Leave
@@ -48,6 +50,7 @@ STORE_FILE = "state.db"
 NO_LEASE = ("no lease is declared, so that both controllers would act: add `failover.lease` to the"
             " Estate, or run without --standby")
 MakeProvider = Callable[[Desired, Callable[[], float]], Provider]
+Chores = Mapping[str, Callable[[], Awaitable[None]]]
 MakeReader = Callable[[tuple[Endpoint, ...], Callable[[], float]], HostReader]
 
 
@@ -316,9 +319,10 @@ class Manager:
 
         Errors: SpecError, SourceUnavailable, JournalUnavailable before anything has begun.
         """
-        source = self.source(text)
+        branch = self.source(text)
         telemetry = configure(metrics, os.environ)
         store = self.open_store(exclusive=True)
+        source = with_glass(branch, store, self.clock)
         try:
             if store.damaged is not None:
                 listen(Event(EventKind.JOURNAL, "Store/journal", "", store.damaged, self.clock(),
@@ -336,9 +340,10 @@ class Manager:
             loop.stand_at(place)
             started(loop)
             try:
-                await supervise(loop, source, desired, lasting(text),
-                                notifier_of(loop, store, self.clock, telemetry).run,
-                                forge_of(source, loop, store, self.clock))
+                await supervise(loop, source, desired, lasting(text), {
+                    "telling people": notifier_of(loop, store, self.clock, telemetry).run,
+                    **forge_of(branch, loop, store, self.clock),
+                    **notice_of(source, loop, provider, store, self.clock)})
             finally:
                 await provider.close()
         finally:
@@ -346,11 +351,30 @@ class Manager:
             telemetry.close()
 
 
-def forge_of(source: Source, loop: Loop, store: Store,
-             clock: Callable[[], float]) -> Callable[[], Awaitable[None]] | None:
-    """Return what tells the forge of its commits; None where the specs are in no branch."""
+def with_glass(source: Source, store: Store, clock: Callable[[], float], *,
+               keeps: bool = True) -> Source:
+    """Return a branch with what a person has put in force over it; any other source as it is.
+
+    Shapes: what does not keep it only reads: it ends nothing.
+    """
+    return GlassSource(source, store, clock, keeps=keeps) if isinstance(
+        source, GitSource) else source
+
+
+def notice_of(source: Source, loop: Loop, provider: Provider, store: Store,
+              clock: Callable[[], float]) -> Chores:
+    """Return what says of a break-glass what its end undoes; none where there can be none."""
+    if not isinstance(source, GlassSource):
+        return {}
+    source.tell = lambda sentence: loop.note(EventKind.BREAK_GLASS, TARGET, sentence, good=False)
+    return {"watching the break-glass": GlassNotice(source, provider, store, clock,
+                                                    lambda: loop.desired).run}
+
+
+def forge_of(source: Source, loop: Loop, store: Store, clock: Callable[[], float]) -> Chores:
+    """Return what tells the forge of its commits; none where the specs are in no branch."""
     if not isinstance(source, GitSource):
-        return None
+        return {}
     from controller.providers.notify.commit_status import post_status  # noqa: PLC0415
 
     status = CommitStatus(
@@ -358,7 +382,7 @@ def forge_of(source: Source, loop: Loop, store: Store,
         lambda spec, one: post_status(spec, one.commit, one.sentence, good=one.good),
         lambda sentence: note_quietly(store, sentence, clock()))
     loop.add_listener(status.hear)
-    return status.run
+    return {"telling the forge": status.run}
 
 
 def note_quietly(store: Store, sentence: str, at: float) -> None:

@@ -18,6 +18,7 @@ from controller.model.document import Rung
 from controller.model.facts import Observed
 from controller.plan.actions.action import Action, Cause
 from controller.plan.gates.approval import content, same
+from controller.plan.glass.break_glass import BreakGlass
 from controller.plan.output.saved import SavedPlan, stale
 from controller.plan.steps.plan import Plan, Verdict
 from controller.plan.survey.context import Approval, FailoverRequest
@@ -157,6 +158,10 @@ class Once:
     def suppose(self, order: FailoverRequest) -> None:
         """Plan as if a person had ordered this."""
         self._context.suppose(order)
+
+    def suppose_glass(self, glass: BreakGlass) -> None:
+        """Plan as if this were in force over the specs."""
+        self._context.supposed_glass = glass
 
     @property
     def observed(self) -> Observed:

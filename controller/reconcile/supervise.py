@@ -4,7 +4,7 @@ Rule 1: where any part of a revision fails to load, the last good one stays in f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -22,16 +22,15 @@ PROBLEMS: Final = 3
 
 
 async def supervise(loop: Loop, source: Source, desired: Desired, text: str,
-                    notify: Callable[[], Awaitable[None]],
-                    report: Callable[[], Awaitable[None]] | None = None) -> None:
+                    chores: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
     """Run `loop` on `desired`, and on whatever `source` declares later, until it is stopped.
 
-    Shapes: `notify` tells people of it meanwhile, `report` tells the forge of its commits.
+    Shapes: `chores` run beside it, for ever, by what they do.
     """
     await put_in_force(loop, source, desired, text)
-    beside = [asyncio.create_task(loop.forever(name, body)) for name, body in (
-        ("following the specs", partial(follow, loop, source, text)),
-        ("telling people", notify), *((("telling the forge", report),) if report else ()))]
+    every: dict[str, Callable[[], Awaitable[None]]] = {
+        "following the specs": partial(follow, loop, source, text), **chores}
+    beside = [asyncio.create_task(loop.forever(name, body)) for name, body in every.items()]
     try:
         await loop.run()
     finally:
@@ -43,6 +42,8 @@ async def put_in_force(loop: Loop, source: Source, desired: Desired, text: str) 
     await loop.set_desired(desired)
     loop.say_source(f"revision {desired.revision} from {source.describe()} is in force",
                     good=True, where=text, revision=desired.revision)
+    if source.fault:
+        report_bad(loop, text, source.fault)
 
 
 async def first_load(source: Source, tell: Callable[[str], None]) -> Desired:

@@ -49,6 +49,7 @@ class FolderSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.fault = ""
         self._cache = SpecCache()
 
     async def load(self) -> Desired:

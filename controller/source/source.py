@@ -17,6 +17,9 @@ from controller.source.git.repository import GitSource
 class Source(Protocol):
     """A place where specs live."""
 
+    fault: str
+    """Why its newest revision is not what was loaded; empty where it is."""
+
     async def load(self) -> Desired:
         """Return everything that is declared there now, from one revision.
 

@@ -1,8 +1,14 @@
-"""What people asked for by hand: pauses, approvals and requests. Pauses in the specs stay there."""
+"""What people asked for by hand: pauses, approvals, requests, break-glass. Pauses in the specs stay
+there.
+"""
 
 from collections.abc import Iterable
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
+
+from controller.errors import JournalUnavailable
+from controller.plan.glass.break_glass import BreakGlass
 from controller.plan.survey.context import (
     WHOLE_ESTATE,
     Approval,
@@ -150,3 +156,48 @@ class Suspensions(Table):
         rows = self._database.read("SELECT target, by, why, until_at FROM suspensions"
                                    " WHERE until_at > ? ORDER BY target", (now_s,))
         return tuple(Suspension(*row) for row in rows)
+
+
+GLASS: Final = TypeAdapter(BreakGlass)
+
+
+class BreakGlassTable(Table):
+    """At most one is in force; the last one stays, with what ended it."""
+
+    def save_break_glass(self, glass: BreakGlass) -> None:
+        """Put one in force, in place of any other."""
+        with self._database.write(durable=True) as connection:
+            connection.execute("INSERT OR REPLACE INTO break_glass VALUES (1, ?, ?, NULL, '')",
+                               (glass.id, GLASS.dump_json(glass).decode()))
+
+    def renew_break_glass(self, glass: BreakGlass) -> None:
+        """Save what has become of one, unless it has ended or been replaced by now."""
+        with self._database.write(durable=True) as connection:
+            connection.execute("UPDATE break_glass SET content = ? WHERE id = ? AND ended_at IS"
+                               " NULL", (GLASS.dump_json(glass).decode(), glass.id))
+
+    def end_break_glass(self, glass_id: str, at: float, sentence: str) -> bool:
+        """End one, and return whether it was in force until now."""
+        with self._database.write(durable=True) as connection:
+            return connection.execute(
+                "UPDATE break_glass SET ended_at = ?, sentence = ? WHERE id = ? AND ended_at IS"
+                " NULL", (at, sentence, glass_id)).rowcount > 0
+
+    def break_glass(self) -> BreakGlass | None:
+        """Return the one in force; None where there is none."""
+        return next((glass for glass, ended_at, _ in self._rows_of_glass() if ended_at is None),
+                    None)
+
+    def ended_break_glass(self) -> tuple[BreakGlass, float, str] | None:
+        """Return the last one that has ended, when, and what ended it."""
+        return next(((glass, at, said) for glass, at, said in self._rows_of_glass()
+                     if at is not None), None)
+
+    def _rows_of_glass(self) -> list[tuple[BreakGlass, float | None, str]]:
+        rows = self._database.read("SELECT content, ended_at, sentence FROM break_glass")
+        try:
+            return [(GLASS.validate_json(content), ended_at, said)
+                    for content, ended_at, said in rows]
+        except ValidationError as error:
+            raise JournalUnavailable(f"the break-glass in {self._database.path} is not understood:"
+                                     f" {error.errors()[0]['msg']}") from error

@@ -10,7 +10,7 @@ APPLICATION_ID: Final = 0x686F7473
 
 JSON: Final[dict[str, str]] = {"applied": "fingerprints", "seen": "facts", "status": "content",
                               "declared": "content", "samples": "content",
-                              "receivers": "content"}
+                              "receivers": "content", "break_glass": "content"}
 """By table: the column that holds JSON, which is checked for bit rot."""
 
 def _numbered(table: str, kind: str, name: str, *, updated: str = "") -> tuple[str, ...]:
@@ -95,6 +95,9 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         FROM approvals_of_one""",
      "DROP TABLE approvals_of_one",
      *_numbered("approvals", "approval", "ROW.action_id")),
+    ("""CREATE TABLE break_glass (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL,
+        content TEXT NOT NULL, ended_at REAL, sentence TEXT NOT NULL) STRICT""",
+     *_numbered("break_glass", "glass", "ROW.id")),
 )
 
 

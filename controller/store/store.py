@@ -19,6 +19,7 @@ The store: everything that must survive a restart, as tables in one SQLite file.
     progress       while a copy runs               how far it was
     samples        each minute                     how busy hosts were, in charts
     receivers      when somebody is told           who knows what: it is told once more
+    break_glass    `apply --break-glass`, its end  git is in force again, by the ordinary gates
     declared       with each revision              nothing: it is written for readers
     changes        by triggers, with all of these  nothing: it numbers what readers read next
 
@@ -56,7 +57,13 @@ from controller.store.for_readers.status import Heartbeat, ProgressReports
 from controller.store.journal import Journal
 from controller.store.lock import FolderLock
 from controller.store.memory import Memories
-from controller.store.operator import Approvals, Failovers, Requests, Suspensions
+from controller.store.operator import (
+    Approvals,
+    BreakGlassTable,
+    Failovers,
+    Requests,
+    Suspensions,
+)
 from controller.store.receivers import Receivers
 from controller.store.renames import Renames
 from controller.store.salvage import Salvaged, salvage
@@ -68,8 +75,8 @@ PARTS = ("-wal", "-shm", "")
 """The database itself last: a log must never be found beside a file that is not its own."""
 
 
-class Store(Journal, Suspensions, Approvals, Requests, Failovers, UndoneChanges, Conditions,
-            AppliedRevision, LastSeen, Memories, Renames, Heartbeat, ProgressReports,
+class Store(Journal, Suspensions, Approvals, Requests, Failovers, BreakGlassTable, UndoneChanges,
+            Conditions, AppliedRevision, LastSeen, Memories, Renames, Heartbeat, ProgressReports,
             DeclaredDocuments, Samples, Receivers, Changes, Table):
     """All tables. Every method raises JournalUnavailable when the file cannot be used."""
 

@@ -1,7 +1,7 @@
 """The verbs as values, read from the command line itself, for completion and the manual page."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class OptionText(NamedTuple):
@@ -23,6 +23,11 @@ class VerbText(NamedTuple):
 
 
 HELP = OptionText(("--help", "-h"), "", "Show the help.")
+
+
+GROUPS: Final = {"replica": "Look after replicas by hand.",
+                 "break-glass": "Change the estate while git is down."}
+"""What the verbs with a first word of their own are about."""
 
 
 def verbs_of(group: Any, before: tuple[str, ...] = ()) -> Iterator[VerbText]:
@@ -58,5 +63,5 @@ def first_words(verbs: tuple[VerbText, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for verb in verbs:
         found.setdefault(verb.words[0], verb.short if len(verb.words) == 1 else
-                         "Look after replicas by hand.")
+                         GROUPS[verb.words[0]])
     return found

@@ -1,6 +1,6 @@
 """Conditions: the state of every object after one decision, each with a reason and a sentence.
 
-Rule 1: a condition that is not listed is unknown. Suspended, Stalled, Observed and
+Rule 1: a condition that is not listed is unknown. Suspended, Stalled, Observed, BreakGlass and
         ControllerInside are listed only while true, Ready of a site only in a storm.
 """
 
@@ -29,6 +29,7 @@ from controller.plan.conditions.persistent import persistent_conditions
 from controller.plan.gates.gates import storms_of
 from controller.plan.gates.laws import LAW
 from controller.plan.gates.observing import NOTHING_OBSERVED, Observing
+from controller.plan.glass.break_glass import condition_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import Location, MachineState
 from controller.plan.network.linux_bridge import lacking, lacks
@@ -73,6 +74,9 @@ def conditions_of(survey: Survey, locations: Mapping[str, Location], layout: Lay
     found += fence_conditions(survey)
     found += storm_conditions(survey)
     found += controller_conditions(survey)
+    if (glass := survey.context.break_glass) is not None:
+        found.append(condition_of(glass, survey.desired.estate.name, survey.desired.revision,
+                                  survey.now_s))
     found += link_conditions(survey)
     found += network_conditions(survey, steps, stalls)
     found += persistent_conditions(survey)

@@ -35,7 +35,8 @@ failover < delete. What is on `report` or `network` is done in a storm, too. Onl
 are quarantined, and copies never are. An ask cannot be granted beforehand: it waits whatever rung
 the specs allow, for a yes to this one action.
 
-Rule 1: an approval answers the gates that ask for one (ask, autonomy, undone, grace), no other.
+Rule 1: an approval answers the gates that ask for one (ask, autonomy, undone, grace), no other; a
+        break-glass answers window and autonomy for what it changes (approval.py).
 Rule 2: every refusal is a sentence with its number, and names what clears it.
 """
 
@@ -61,7 +62,7 @@ from controller.plan.actions.machine import (
 from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import ReplicateDomain, replica_of
 from controller.plan.actions.storage import CreateDisk, CreatePool
-from controller.plan.gates.approval import asks_first, is_approved, needs_yes
+from controller.plan.gates.approval import asks_first, glass_over, is_approved, needs_yes
 from controller.plan.gates.ceiling import Deletions, above_ceiling, deletions_of
 from controller.plan.gates.concurrency import ConcurrencyLimits, is_long
 from controller.plan.gates.grace import in_grace
@@ -308,7 +309,7 @@ def quarantined(action: Action, survey: Survey) -> Ruling | None:
 
 def outside_windows(action: Action, survey: Survey) -> Ruling | None:
     """Refuse an action inside a window that denies it, or outside all that allow it; deny wins."""
-    if not survey.context.windows:
+    if not survey.context.windows or glass_over(action, survey) is not None:
         return None
     relevant = [window for window in survey.context.windows
                 if action.rung.height >= window.above.height
@@ -342,7 +343,8 @@ def _when(at: float | None) -> str:
 def beyond_autonomy(action: Action, survey: Survey) -> Ruling | None:
     """Ask for approval of an action above the rung that is granted for it."""
     scope, rung = granted(action, survey)
-    if action.rung.height <= rung.height or is_approved(action, survey):
+    if (action.rung.height <= rung.height or is_approved(action, survey)
+            or glass_over(action, survey) is not None):
         return None
     return needs_yes(action, survey, "autonomy",
                      f"{action.rung} is beyond {rung}, which {scope} grants")

@@ -10,6 +10,7 @@ from typing import Final
 
 from controller.model.document import Rung
 from controller.model.protection_policy import KeepSpec
+from controller.plan.glass.break_glass import BreakGlass
 
 WHOLE_ESTATE: Final = "Estate/*"
 """The whole estate, by a name that needs no specs: suspended when a journal lost its pauses."""
@@ -234,6 +235,8 @@ class Context:
     """By VM that was ever started by a failover: how long that took."""
     by_host: bool = False
     """Whether the loss of each single host is predicted, too."""
+    break_glass: BreakGlass | None = None
+    """What a person has put in force over the specs."""
 
     def has_adopted(self, target: str) -> bool:
         """Return whether an object was once seen as declared, so that it is ours to take from."""

@@ -21,6 +21,7 @@ from controller.model.units import parse_instant_at
 from controller.plan.actions.action import Cause
 from controller.plan.actions.network import NarrowTrunk
 from controller.plan.gates.network import USED
+from controller.plan.glass.break_glass import BreakGlass
 from controller.plan.output.fingerprint import changed, fingerprints
 from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.context import (
@@ -65,6 +66,8 @@ class ContextBuilder:
         self._undone: tuple[tuple[Undone, str], ...] = ()
         self._repairs: Mapping[str, tuple[float, ...]] = {}
         self._supposed: tuple[FailoverRequest, ...] = ()
+        self._glass: BreakGlass | None = None
+        self.supposed_glass: BreakGlass | None = None
         self._granted: dict[tuple[str, str], Approval] = {}
         self._applied: Mapping[str, str] = {}
         self._applied_revision: str | None = None
@@ -120,6 +123,7 @@ class ContextBuilder:
         self._approvals = self._store.approvals(now_s)
         self._requests = self._store.requests()
         self._read_failovers()
+        self._glass = self.supposed_glass or self._store.break_glass()
         self._confirmations = self._store.confirmations(now_s)
         self._undone = self._store.undone()
         applied = self._store.applied()
@@ -208,7 +212,8 @@ class ContextBuilder:
             backing_off=backing_off, assumed_down=assumed_down, last_host=self._history.last_host,
             kept=self._history.kept, waiting=self._history.waiting, lease=self.lease(),
             place=self.place, promoted=self._promoted, machine_uuid=self.machine_uuid,
-            failed_moves=self._failed_moves, boots=self.boots.boots, by_host=by_host)
+            failed_moves=self._failed_moves, boots=self.boots.boots, by_host=by_host,
+            break_glass=self._glass)
 
     def pause_has_ended(self) -> bool:
         """Return whether a pause has ended, by time, a person or a commit, since the last call."""
@@ -226,6 +231,7 @@ class ContextBuilder:
         now_s, limits = self._clock(), self._desired.estate.spec.limits
         edges = [one.until_at for one in self._suspensions]
         edges += [one.expires_at for one in (*self._approvals, *self._granted.values())]
+        edges += [self._glass.notice_at, self._glass.until_at] if self._glass else []
         edges += [window_state(window, now_s).changes_at or 0.0
                   for window in self._desired.estate.spec.windows]
         for instants in self._repairs.values():

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controller.errors import SourceUnavailable
-from controller.model.condition import Condition, Status
+from controller.model.condition import Condition, ConditionType, Status
 from controller.model.facts import NodeFacts
 from controller.model.units import render_duration
 from controller.plan.survey.context import Approval, Suspension
@@ -78,13 +78,16 @@ class LoopStatus:
         return f"the loop runs (pid {pid}, for {running}), last heartbeat {age} ago", ""
 
     def source_lines(self) -> list[Line]:
-        """Return which specs are in force, who conducts, and why the journal cannot be written."""
+        """Return which specs are in force, what lies over them, who conducts, and why the journal
+        cannot be written."""
         beat = self.heartbeat or {}
         source, lines = beat.get("source") or {}, []
         if source:
             age = render_duration(self.now_s - source["at"])
             lines.append((f"specs: {source['sentence']} ({age} ago)",
                           "" if source["good"] else "red"))
+        lines += [(f"break-glass: {one.message}", "red") for one in self.conditions
+                  if one.type is ConditionType.BREAK_GLASS and one.status is Status.TRUE]
         if lease := beat.get("lease"):
             well = lease["mode"] in {"conducting", "standby"}
             lines.append((f"lease: {lease['sentence']}", "" if well else "red"))

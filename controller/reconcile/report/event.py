@@ -22,6 +22,8 @@ class EventKind(StrEnum):
     """The failover of a site or host has come to another phase, or waits for somebody else."""
     SOURCE = "source"
     JOURNAL = "journal"
+    BREAK_GLASS = "break-glass"
+    """What a person had put in force over the specs begins, changes, is soon over, or is over."""
     LEASE = "lease"
     """Who conducts has changed, or this controller can no longer tell."""
     FAULT = "fault"

@@ -17,6 +17,7 @@ LINES: Final = 40
 """So many new differences become an event each; more are counted."""
 WELL: Final = {ConditionType.STALLED: Status.FALSE, ConditionType.SUSPENDED: Status.FALSE,
                ConditionType.CONTROLLER_INSIDE: Status.FALSE,
+               ConditionType.BREAK_GLASS: Status.FALSE,
                ConditionType.SPLIT_BRAIN: Status.FALSE,
                ConditionType.NOT_PORTABLE: Status.FALSE}
 """The status of a condition when all is well; TRUE for those that are not listed."""

@@ -88,9 +88,45 @@ class GitSource:
         self._loaded = False
         self.fetched: Fetched | None = None
         """What was fetched last, loaded well or not."""
+        self.good: Fetched | None = None
+        """What was loaded well last: the tree that stays until another one is good."""
         self.verdict: CommitVerdict | None = None
         """Of the newest commit, once there is one."""
-        self._newest = ""
+        self._newest = self.fault = ""
+
+    @property
+    def address(self) -> GitAddress:
+        """Return which branch it is."""
+        return self._address
+
+    @property
+    def folder(self) -> Path:
+        """Return where all that is kept of the branch lies."""
+        return self._folder
+
+    @property
+    def trees(self) -> Path:
+        """Return where the files of commits lie, a folder for each."""
+        return self._trees
+
+    @property
+    def git(self) -> GitProgram:
+        """Return the git program, with the settings of this branch."""
+        return self._git
+
+    def in_force(self) -> Fetched:
+        """Return the commit in force, from the mirror alone; the remote is not asked.
+
+        Errors: SourceUnavailable if there is none here.
+        """
+        held = read_in_force(self._folder)
+        if held is None:
+            raise self._unavailable("was never read here, so that no commit of it is in force")
+        tree = self._trees / held.commit
+        if not tree.is_dir():
+            raise self._unavailable(f"has its commit in force, {held.commit[:12]}, not written out"
+                                    " here: the loop does that when it starts")
+        return Fetched(held.commit, tree, "", 0.0, "", signer=held.signer)
 
     def describe(self) -> str:
         """Return the branch and the commit that was fetched last."""
@@ -219,6 +255,7 @@ class GitSource:
             raise
         await self._git.run("update-ref", GOOD, fetched.commit)
         write_in_force(self._folder, InForce(fetched.commit, fetched.signer))
+        self.good = fetched
         sweep(self._trees, fetched.folder)
         self.verdict = CommitVerdict(fetched.commit, True, "its specs are valid, and in force")
         return desired
@@ -232,7 +269,9 @@ class GitSource:
                                                     and held.signer)):
                 return None
             self.fetched = await self._export(commit, held.signer if held else "", "")
-            return await self._read(self.fetched)
+            desired = await self._read(self.fetched)
+            self.good = self.fetched
+            return desired
         except (SourceUnavailable, SpecError, OSError):
             return None
 

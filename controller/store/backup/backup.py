@@ -2,8 +2,9 @@
 
 What a person allowed, ordered or vouched for may have been used up, or have become untrue, since
 the copy was made: a yes would count twice, a host that is said to be off may run. So it is not put
-back: approvals, requests, orders of failovers, confirmations. Pauses are: they only hold back. What
-was in flight is looked at, as after a crash. The heartbeat is the dead loop's, and goes, too.
+back: approvals, requests, orders of failovers, confirmations, a break-glass. Pauses are: they only
+hold back. What was in flight is looked at, as after a crash. The heartbeat is the dead loop's, and
+goes, too.
 """
 
 import os
@@ -16,7 +17,7 @@ from controller.store.database import Database
 from controller.store.lock import FolderLock
 from controller.store.schema import migrate
 
-SPENT: Final = ("approvals", "requests", "failovers", "confirmations", "status")
+SPENT: Final = ("approvals", "requests", "failovers", "confirmations", "break_glass", "status")
 PARTS: Final = ("", "-wal", "-shm")
 
 

@@ -19,7 +19,8 @@ class Change(NamedTuple):
     """An object of which some row changed; `kind` says in which table."""
 
     kind: str
-    """condition, declared, progress, suspension, approval, work, seen or status."""
+    """condition, declared, progress, suspension, approval, glass, work, seen or status.
+    """
     name: str
 
 

@@ -21,7 +21,8 @@ def test_what_holds_but_is_degraded_is_not_well(
 
 @pytest.mark.parametrize("kind", ConditionType)
 def test_a_condition_that_names_a_fault_is_well_when_it_is_false(kind: ConditionType) -> None:
-    fault = kind in {"SplitBrain", "Suspended", "Stalled", "ControllerInside", "NotPortable"}
+    fault = kind in {"SplitBrain", "Suspended", "Stalled", "ControllerInside", "NotPortable",
+                     "BreakGlass"}
     for status in (Status.TRUE, Status.FALSE):
         assert is_well(Condition("VirtualMachine/sql", kind, status, "Why", "", "r1")) is (
             (status is Status.FALSE) is fault)

@@ -1,0 +1,1 @@
+"""Break-glass: what a person has put in force over the specs."""

@@ -1,0 +1,1 @@
+"""Break-glass, in a running loop: put in force over the specs, said, and ended."""

@@ -1,0 +1,126 @@
+"""What may be put in force over git, and what is refused before anybody says yes to it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Refused, SourceUnavailable, SpecError
+from controller.reconcile.glass.proposal import branch_of
+from controller.store.store import Store
+from tests.reconcile.glass.test_glass_source import MORE
+from tests.reconcile.glass.tower import ESTATE, HOUR_S, Tower, tower, vm, writes
+from tests.source.git.repository import repository
+
+__all__ = ["repository", "tower"]
+
+
+def test_the_rules_of_the_estate_are_not_changed_this_way(tower: Tower) -> None:
+    with pytest.raises(Refused, match="Estate/lab.*a commit does that"):
+        tower.breaks(writes("estate.yaml", "spec:\n  ssh", "spec:\n  autonomy: delete\n  ssh"))
+
+
+def test_data_is_neither_deleted_nor_made_deletable(tower: Tower) -> None:
+    with pytest.raises(Refused, match="takes no data away"):
+        tower.breaks(writes("more/mail.yaml", "cpus: 1", "cpus: 1\n  deletion: delete"))
+    tower.repository.commit(more__mail=vm("mail") + "  deletion: delete\n")
+    tower.load()
+    with pytest.raises(Refused, match="takes no data away"):
+        tower.breaks(lambda folder: (folder / "more/mail.yaml").unlink())
+    assert tower.breaks(writes("more/mail.yaml", "1GiB", "2GiB")).glass.targets == (
+        "VirtualMachine/mail",)
+
+
+def test_wrong_specs_are_refused_with_their_line(tower: Tower) -> None:
+    with pytest.raises(SpecError, match="mail.yaml:6"):
+        tower.breaks(writes("more/mail.yaml", "1GiB", "plenty"))
+    assert tower.store.break_glass() is None
+
+
+@pytest.mark.parametrize("span_s", [0.0, -1.0, 73 * HOUR_S, float("nan"), float("inf")])
+def test_it_lasts_for_a_time_that_is_bounded(tower: Tower, span_s: float) -> None:
+    with pytest.raises(Refused, match="lasts 3d at most"):
+        tower.breaks(MORE, span_s)
+
+
+def test_a_copy_of_an_earlier_commit_is_refused(tower: Tower) -> None:
+    folder = tower.copied()
+    MORE(folder)
+    tower.repository.commit(more__mail=vm("mail", "3GiB"))
+    tower.load()
+    with pytest.raises(Refused, match="would take back what came since"):
+        tower.proposed(folder)
+
+
+def test_a_folder_that_changes_nothing_breaks_no_glass(tower: Tower) -> None:
+    with pytest.raises(Refused, match="nothing to break the glass for"):
+        tower.breaks(writes("vms.yaml", "# sql: who calls", "# who calls"))
+    with pytest.raises(Refused, match="nothing to break the glass for"):
+        tower.breaks(lambda folder: (folder / "vms.yaml").rename(folder / "others.yaml"))
+
+
+def test_a_second_one_takes_the_place_of_the_first_and_a_copy_holds_that(tower: Tower) -> None:
+    tower.breaks(MORE)
+    tower.load()
+    second = tower.breaks(writes("more/mail.yaml", "1GiB", "2GiB"))
+    assert second.glass.targets == ("VirtualMachine/mail", "VirtualMachine/sql")
+    assert tower.memory("sql") == tower.memory("mail") == 2048
+
+
+def writes_json(folder: Path) -> None:
+    """Add a VM in a file of another kind, in a new folder."""
+    (folder / "deep").mkdir()
+    (folder / "deep" / "a b.json").write_text(
+        '{"kind": "VirtualMachine", "metadata": {"name": "extra"}, "spec": {"cpus": 1,'
+        ' "memory": "1GiB", "placement": {"site": "paris"}}}')
+
+
+@pytest.mark.parametrize("edit", [
+    lambda folder: (folder / "vms.yaml").unlink(),
+    lambda folder: (folder / "vms.yaml").write_text(vm("web")),
+    lambda folder: (folder / "vms.yaml").write_text(f"{vm('extra')}---\n{vm('sql', '2GiB')}"
+                                                    f"---\n{vm('web')}"),
+    lambda folder: (folder / "vms.yaml").write_text(vm("web", "2GiB") + "---\n" + vm("sql")),
+    writes_json,
+    lambda folder: (folder / "vms.yaml").write_text(vm("sql") + "---\n" + vm("web", "3GiB")[:-1]),
+], ids=["both-removed", "one-removed", "one-added", "order", "json", "no-newline"])
+def test_its_patch_makes_of_the_branch_what_is_in_force(
+        tower: Tower, edit: Callable[[Path], object]) -> None:
+    folder = tower.copied()
+    edit(folder)
+    proposal = tower.proposed(folder)
+    tower.applies(proposal.glass.patch)
+    tower.repository.commit_all()
+    found = tower.load()
+    assert found.virtual_machines == proposal.desired.virtual_machines
+
+
+def test_lines_that_end_as_on_windows_stay_so(tower: Tower) -> None:
+    path = tower.repository.clone / "more" / "mail.yaml"
+    path.write_bytes(vm("mail").replace("\n", "\r\n").encode())
+    tower.repository.commit_all()
+    tower.load()
+    patch = tower.breaks(writes("more/mail.yaml", "1GiB", "2GiB")).glass.patch
+    assert len([line for line in patch.splitlines() if line.startswith(("+ ", "- "))]) == 2
+    tower.applies(patch)
+    assert b"memory: 2GiB\r\n" in path.read_bytes()
+
+
+def test_files_that_lead_out_of_the_specs_are_not_written(tower: Tower, tmp_path: Path) -> None:
+    def leads_out(folder: Path) -> None:
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        (folder / "out").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "vm.yaml").write_text(vm("extra"))
+
+    with pytest.raises(SpecError, match="out"):
+        tower.breaks(leads_out)
+
+
+def test_a_loop_that_follows_a_folder_or_nothing_has_no_glass_to_break(tmp_path: Path) -> None:
+    (tmp_path / "estate.yaml").write_text(ESTATE)
+    store = Store.open(":memory:")
+    with pytest.raises(SourceUnavailable, match="no loop has run"):
+        branch_of(store, tmp_path)
+    store.save_status({"source": {"where": str(tmp_path)}, "at": 0.0})
+    with pytest.raises(Refused, match="follows folder .*: edit that"):
+        branch_of(store, tmp_path)
