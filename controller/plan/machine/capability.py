@@ -101,19 +101,14 @@ def _medium_misfits(medium: DiskFacts, host: str,
                      " set its startupPolicy to optional", Effect.PREVENTS)
 
 
-def _tpm_misfits(host: str, can: Capabilities | None) -> Iterator[Misfit]:
-    """Yield why an emulated TPM would not start; its state travels in the restore point."""
-    if can is None or not can.tpms:
-        yield Misfit("TpmUnknown", f"{host} has not told whether it can emulate its TPM: install"
-                     " swtpm there", Effect.UNKNOWN)
-    elif "emulator" not in can.tpms:
-        yield Misfit("TpmMissing", f"{host} cannot emulate its TPM: install swtpm there",
-                     Effect.PREVENTS)
-
-
 def _device_misfits(device: DeviceFacts, host: str, can: Capabilities | None) -> Iterator[Misfit]:
     if is_emulated_tpm(device):
-        yield from _tpm_misfits(host, can)
+        if can is None or not can.tpms:
+            yield Misfit("TpmUnknown", f"{host} has not told whether it can emulate its TPM:"
+                         " install swtpm there", Effect.UNKNOWN)
+        elif "emulator" not in can.tpms:
+            yield Misfit("TpmMissing", f"{host} cannot emulate its TPM: install swtpm there",
+                         Effect.PREVENTS)
     elif device.kind in STAYS_BEHIND:
         yield Misfit("StaysBehind", f"what its {device_name(device)} holds stays where it is: it"
                      f" would begin empty on {host}", Effect.LEAVES_BEHIND)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from controller.model.facts import DiskFacts, DomainFacts
 from controller.model.host import Host
 from controller.model.virtual_machine import Autostart, DiskSpec
-from controller.plan.actions.desired import DesiredDisk, DesiredNic
+from controller.plan.actions.desired import DesiredDisk
 from controller.plan.actions.machine import MigrateDomain
 from controller.plan.machine.device_support import CARRIED_BYTES, move_blocker, name_of
 from controller.plan.machine.disks import matched
@@ -48,6 +48,9 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
     ssh, own = survey.desired.estate.spec.ssh, there.spec.ssh
     total = sum(disk.size_bytes for disk in disks if disk.target not in kept)
     with_storage = len(disks) > len(kept)
+    movable = {nic.mac for config in (domain.live, domain.config) if config is not None
+               for nic in config.nics if nic.network or left_alone(nic) is None}
+    now = dict.fromkeys(desired_nics(case.vm, here, case.survey))
     draft.do(MigrateDomain(
         target=case.target, node=source, domain=domain.name, uuid=domain.uuid, to=there.name,
         to_address=there.spec.address,
@@ -55,23 +58,14 @@ def plan_migration(case: Case, source: str, domain: DomainFacts, after: str | No
         to_user=own.user or ssh.user, to_port=own.port or ssh.port,
         with_storage=with_storage, disks=disks, kept=kept, media=tuple(media),
         autostart=domain.autostart and vm.spec.autostart is Autostart.KEEP,
-        nics=_cards_there(case, domain, here, there),
+        nics=tuple(nic for nic in desired_nics(case.vm, there, case.survey)
+                   if nic not in now and nic.mac in movable),
         cause=cause_of(survey.context, case.target, f"Host/{source}", f"Host/{there.name}"),
         reason=f"{vm.name} is on {source} and belongs on {there.name}: {case.why}",
         consequence="live" if not with_storage else (
             f"live, {total / (1 << 30):.3g} GiB of disks to copy")),
         (*((after,) if after else ()), bridge_first(there.name),
          *(pool_first(there.name, disk.pool) for disk, _ in attached if disk.is_pooled)))
-
-
-def _cards_there(case: Case, domain: DomainFacts, here: Host,
-                 there: Host) -> tuple[DesiredNic, ...]:
-    """Return the declared cards that the other host has at another place."""
-    movable = {nic.mac for config in (domain.live, domain.config) if config is not None
-               for nic in config.nics if nic.network or left_alone(nic) is None}
-    now = dict.fromkeys(desired_nics(case.vm, here, case.survey))
-    return tuple(nic for nic in desired_nics(case.vm, there, case.survey)
-                 if nic not in now and nic.mac in movable)
 
 
 def _blocker(case: Case, domain: DomainFacts, here: Host, kept: frozenset[str]) -> str:

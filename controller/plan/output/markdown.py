@@ -105,7 +105,9 @@ def _page(title: str, sections: Iterable[Section]) -> str:
             room -= len(line) + 1
             shown.append(line)
         if shown:
-            fence = _fence(shown)
+            # more backticks than stand in a row anywhere in the lines
+            longest = max((len(row) for line in shown for row in re.findall("`+", line)), default=0)
+            fence = "`" * max(3, longest + 1)
             blocks += [f"**{heading}**", "\n".join((f"{fence}diff", *shown, fence))]
             room -= len(heading) + 2 * len(fence) + 20
     if left:
@@ -117,9 +119,3 @@ def _line(text: str) -> str:
     """Return text as one line in which no character controls anything."""
     plain = "".join(c if c.isprintable() else "?" for c in text)
     return plain if len(plain) <= LINE_MAX else plain[:LINE_MAX - 1] + "…"
-
-
-def _fence(lines: Iterable[str]) -> str:
-    """Return more backticks than stand in a row anywhere in the lines."""
-    longest = max((len(row) for line in lines for row in re.findall("`+", line)), default=0)
-    return "`" * max(3, longest + 1)

@@ -55,19 +55,15 @@ def takeover_to_dict(takeover: Takeover) -> dict[str, Any]:
 
 def _step(step: Step) -> dict[str, Any]:
     action: Action = step.action
-    return {
-        "id": action.id, "symbol": action.symbol.value, "verb": action.verb,
-        "rung": action.rung.value, "target": action.target, "nodes": list(action.nodes),
-        "reason": action.reason, "consequence": action.consequence, "cause": action.cause.value,
-        "after": list(step.after), "ruling": to_value(step.ruling), "action": _shown(action),
-        "content": content(action),
-    }
-
-
-def _shown(action: Action) -> dict[str, Any]:
-    """Return an action as plain values without its template, which may hold a password."""
+    # the template is left out: it may hold a password
     value: dict[str, Any] = to_value(action)
     desired = value.get("desired")
     if isinstance(desired, dict) and desired.get("template"):
         value["desired"] = desired | {"template": f"({len(desired['template'])} characters)"}
-    return value
+    return {
+        "id": action.id, "symbol": action.symbol.value, "verb": action.verb,
+        "rung": action.rung.value, "target": action.target, "nodes": list(action.nodes),
+        "reason": action.reason, "consequence": action.consequence, "cause": action.cause.value,
+        "after": list(step.after), "ruling": to_value(step.ruling), "action": value,
+        "content": content(action),
+    }

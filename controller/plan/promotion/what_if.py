@@ -29,16 +29,11 @@ def what_if(protected_machines: Sequence[ProtectedMachine], index: ReplicaIndex,
             continue
         there = surroundings_of(twin, [one.name for one in here], layout, index, survey)
         takeover = take_over(here, there, asked_of(here, survey))
-        found.append(replace(takeover, lost=_words(site, survey)))
+        names = {target.partition("/")[2] for target in survey.context.assumed_down}
+        hosts = [host for host in survey.hosts_of_site[site] if host in names]
+        found.append(replace(takeover, lost=site if site in names else " and ".join(hosts)))
     _report(tuple(found), layout, survey, draft)
     return tuple(found)
-
-
-def _words(site: str, survey: Survey) -> str:
-    """Return what of a site is taken as lost."""
-    names = {target.partition("/")[2] for target in survey.context.assumed_down}
-    hosts = [host for host in survey.hosts_of_site[site] if host in names]
-    return site if site in names else " and ".join(hosts)
 
 
 def _report(takeovers: tuple[Takeover, ...], layout: Layout, survey: Survey, draft: Draft) -> None:

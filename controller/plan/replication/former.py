@@ -7,7 +7,6 @@ hold beyond the promoted point is kept as the tail, and only what differs is sen
 from collections.abc import Iterator
 from typing import Final
 
-from controller.model.facts import DomainFacts
 from controller.model.replica import STORE
 from controller.model.units import render_duration
 from controller.plan.actions.action import Cause
@@ -44,9 +43,14 @@ def adopt_former(protected: ProtectedMachine, survey: Survey, draft: Draft) -> b
                      and f"failover-{epoch}" in one.replica.pins), None)
     record = next((one for one in survey.records.values()
                    if protected.name in one.machines), None)
+    assert domain.config is not None, "it was asked for"
+    # the replica's folder: in the pool of the first disk, else in the first pool
+    pools = [pool.path for pool in survey.desired.hosts[host].spec.folders]
+    own = domain.config.disks[0].source.rpartition("/")[0]
     draft.do(AdoptDisks(
         target=protected.target, node=host, uuid=domain.uuid, epoch=epoch,
-        path=_folder(domain, host, survey), estate=survey.estate_name,
+        path=f"{(own if own in pools else pools[0]).rstrip('/')}/{STORE}/{domain.uuid}",
+        estate=survey.estate_name,
         by=(record.by if record is not None else "") or "hotsite", until=survey.now_s + TAIL_S,
         size_bytes=sum(disk.size_bytes or 0 for disk in protected.disks),
         promoted_on="" if promoted is None else promoted.host,
@@ -85,11 +89,3 @@ def _former(protected: ProtectedMachine, survey: Survey) -> Iterator[Sighting]:
         if spec.site == protected.twin and not spec.maintenance and (
                 one.domain.config is not None and one.domain.config.disks):
             yield one
-
-
-def _folder(domain: DomainFacts, host: str, survey: Survey) -> str:
-    """Return the replica's folder: in the pool of the first disk, else in the first pool."""
-    assert domain.config is not None, "it was asked for"
-    pools = [pool.path for pool in survey.desired.hosts[host].spec.folders]
-    own = domain.config.disks[0].source.rpartition("/")[0]
-    return f"{(own if own in pools else pools[0]).rstrip('/')}/{STORE}/{domain.uuid}"

@@ -107,7 +107,13 @@ def _rename_records(observed: Observed, now: Mapping[str, str]) -> Observed:
         held = None if node is None else last_of(node.records)
         if node is None or not held:
             continue
-        records = _renamed_records(held, now)
+        # of two records that are of one scope by their present names, the newer counts
+        records: dict[str, Record] = {}
+        for record in held.values():
+            renamed = rename_record(record, now)
+            other = records.get(renamed.scope)
+            if other is None or (other.unreadable, renamed.rank) > (renamed.unreadable, other.rank):
+                records[renamed.scope] = renamed
         if records == held:
             continue
         changed: Fact[Mapping[str, Record]] = replace(node.records, value=records) if isinstance(
@@ -117,17 +123,6 @@ def _rename_records(observed: Observed, now: Mapping[str, str]) -> Observed:
         found[name] = (replace(fact, value=known) if isinstance(fact, Known) else
                        replace(fact, last=known) if isinstance(fact, Unknown) else fact)
     return replace(observed, nodes={**observed.nodes, **found}) if found else observed
-
-
-def _renamed_records(held: Mapping[str, Record], now: Mapping[str, str]) -> dict[str, Record]:
-    """Return records under present names: of two of one scope, one of before, the newer."""
-    found: dict[str, Record] = {}
-    for record in held.values():
-        renamed = rename_record(record, now)
-        other = found.get(renamed.scope)
-        if other is None or (other.unreadable, renamed.rank) > (renamed.unreadable, other.rank):
-            found[renamed.scope] = renamed
-    return found
 
 
 def rename_record(record: Record, now: Mapping[str, str]) -> Record:

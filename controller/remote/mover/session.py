@@ -44,18 +44,14 @@ def _answer(message: Dict[str, Any]) -> Any:
     if name not in IN_SESSION:
         raise Refused("%r is not answered here: use one of %s" % (name, ", ".join(IN_SESSION)))
     with held():
-        return _carried_out(name, message)
-
-
-def _carried_out(name: str, message: Dict[str, Any]) -> Any:
-    request = os.memfd_create("hotsite-request")
-    try:
-        os.write(request, json.dumps(message.get("request", {})).encode() + b"\n")
-        os.lseek(request, 0, os.SEEK_SET)
-        os.dup2(request, 0)
-    finally:
-        os.close(request)
-    return verb(name)([])
+        request = os.memfd_create("hotsite-request")
+        try:
+            os.write(request, json.dumps(message.get("request", {})).encode() + b"\n")
+            os.lseek(request, 0, os.SEEK_SET)
+            os.dup2(request, 0)
+        finally:
+            os.close(request)
+        return verb(name)([])
 
 
 def _fail(number: Any, error: MoverError, out: int) -> None:

@@ -100,7 +100,16 @@ def serve(domain: Domain, targets: List[str], since: Dict[str, str]) -> DiskServ
             bitmap = bitmap_of(disk, since.get(target, ""))
             served.servers.append(start_server(server_argv(disk, path, target, bitmap)))
             try:
-                _await_greeting(served.servers[-1], path, disk)
+                # its NBD greeting is awaited: qemu-nbd loses a SIGTERM that comes earlier
+                server = served.servers[-1]
+                until = time.monotonic() + START_S
+                while not greets(path):
+                    if server.poll() is not None:
+                        assert server.stderr is not None, "it is a pipe"
+                        raise _failure(disk, server.stderr.read().decode(errors="replace").strip())
+                    if time.monotonic() > until:
+                        raise TryAgain("%s was not opened within %d s" % (disk.source, START_S))
+                    time.sleep(0.01)
             except Unopened as why:
                 served.left_out[target] = str(why)
                 continue
@@ -136,18 +145,6 @@ def server_argv(disk: Disk, path: str, target: str, bitmap: str) -> List[str]:
     with_bitmap = ["-B", bitmap] if bitmap else []
     return ["qemu-nbd", "--read-only", "--persistent", "--shared=8", "--socket=" + path,
             "--export-name=" + target, *with_bitmap, "--image-opts", image]
-
-
-def _await_greeting(server: "subprocess.Popen[bytes]", path: str, disk: Disk) -> None:
-    """Wait for the server's NBD greeting: qemu-nbd loses a SIGTERM that comes earlier."""
-    until = time.monotonic() + START_S
-    while not greets(path):
-        if server.poll() is not None:
-            assert server.stderr is not None, "it is a pipe"
-            raise _failure(disk, server.stderr.read().decode(errors="replace").strip())
-        if time.monotonic() > until:
-            raise TryAgain("%s was not opened within %d s" % (disk.source, START_S))
-        time.sleep(0.01)
 
 
 def _failure(disk: Disk, stderr: str) -> Exception:

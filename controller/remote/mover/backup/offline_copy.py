@@ -40,7 +40,13 @@ class OfflineCopy(Copy):
             domain, [target for target in sorted(request.modes) if target not in self._unchanged],
             self._bitmaps(request))
         try:
-            self._leave_out()
+            # disks that cannot be opened are left out, while there are others
+            left_out = self._served.left_out
+            self._origins = {target: one for target, one in self._origins.items()
+                             if target not in left_out}
+            if not self._origins:
+                raise TryAgain("no disk of %s can be read: %s" % (self._domain.name, "; ".join(
+                    "%s: %s" % one for one in sorted(left_out.items()))))
             self._before = {target: before[target] for target in self._origins}
             disks = {target: self._disk(target, request) for target in sorted(self._origins)}
             why = unquiesced(*self._state)
@@ -55,15 +61,6 @@ class OfflineCopy(Copy):
         except BaseException:
             offline.stop(self._served)
             raise
-
-    def _leave_out(self) -> None:
-        """Leave out the disks that cannot be opened, while there are others."""
-        left_out = self._served.left_out
-        self._origins = {target: one for target, one in self._origins.items()
-                         if target not in left_out}
-        if not self._origins:
-            raise TryAgain("no disk of %s can be read: %s" % (
-                self._domain.name, "; ".join("%s: %s" % one for one in sorted(left_out.items()))))
 
     def _fingerprints(self) -> Dict[str, List[List[Any]]]:
         found = {target: fingerprint_of(one) for target, one in sorted(self._origins.items())}

@@ -97,17 +97,13 @@ class Chain:
         assert paths, "a chain has at least a base"
         self.layers: List[Layer] = []
         try:
-            self._open(paths)
+            for path in reversed(paths):
+                self.layers.append(open_layer(path))
         except BaseException:
             self.close()
             raise
         self.size_bytes = self.layers[0].size_bytes
         self.clusters = clusters_of(self.size_bytes)
-
-    def _open(self, paths: Sequence[str]) -> None:
-        """Open every layer, the uppermost first."""
-        for path in reversed(paths):
-            self.layers.append(open_layer(path))
 
     def __enter__(self) -> Chain:  # noqa: PYI034
         return self

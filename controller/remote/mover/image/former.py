@@ -64,14 +64,11 @@ class FormerDisk(Chain):
         for found in self.find(first, stop - first):
             if found.run.kind == DATA and found.layer is not None:
                 for begin, end in _written(found, found.layer):
-                    yield from self._split(found, found.layer, begin, end)
-
-    def _split(self, found: Found, layer: Layer, begin: int, end: int) -> Iterator[Piece]:
-        for at in range(begin, end, PIECE_CLUSTERS):
-            size = min(PIECE_CLUSTERS, end - at) * CLUSTER_BYTES
-            yield Piece(layer.fd, at,
-                        found.run.position + (at - found.run.cluster) * CLUSTER_BYTES,
-                        min(size, self.size_bytes - at * CLUSTER_BYTES))
+                    for at in range(begin, end, PIECE_CLUSTERS):
+                        size = min(PIECE_CLUSTERS, end - at) * CLUSTER_BYTES
+                        yield Piece(found.layer.fd, at,
+                                    found.run.position + (at - found.run.cluster) * CLUSTER_BYTES,
+                                    min(size, self.size_bytes - at * CLUSTER_BYTES))
 
     def names(self) -> List[Tuple[str, str]]:
         """Return the path and the format of each layer, the uppermost first."""

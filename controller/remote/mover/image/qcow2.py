@@ -200,7 +200,12 @@ class Overlay:
         self.fd = open_regular(path)
         try:
             self.header = parse_header(os.pread(self.fd, 4096, 0), path)
-            self._tables = self._read_tables()
+            size = self.header.l1_entries * 8
+            if self.header.l1_offset + size > os.fstat(self.fd).st_size:
+                raise Damaged("%s is cut short: the L1 table is missing" % self.path)
+            data = os.pread(self.fd, size, self.header.l1_offset)
+            self._tables = [entry & OFFSET_MASK
+                            for entry in struct.unpack(">%dQ" % (size // 8), data)]
         except BaseException:
             os.close(self.fd)
             raise
@@ -309,10 +314,3 @@ class Overlay:
                 mapped = sum(map(bool, TABLE.unpack(self.table(number)))) if at else 0
                 self._before.append(self._before[-1] + mapped)
         return self._before
-
-    def _read_tables(self) -> List[int]:
-        size = self.header.l1_entries * 8
-        if self.header.l1_offset + size > os.fstat(self.fd).st_size:
-            raise Damaged("%s is cut short: the L1 table is missing" % self.path)
-        data = os.pread(self.fd, size, self.header.l1_offset)
-        return [entry & OFFSET_MASK for entry in struct.unpack(">%dQ" % (size // 8), data)]

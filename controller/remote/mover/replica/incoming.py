@@ -156,7 +156,13 @@ def prepare(replica: Replica, disk: str, kind: str, size_bytes: int, note: Any,
         held = _fits(folder, plan)
         if note is not None:
             _require_attempt(folder, held.attempt if held else "", attempt)
-            _sync(folder)       # or a loss of power may spare the note and not what it describes
+            # synced, or a loss of power may spare the note and not what it describes
+            for name in ("part", "idx", "man"):
+                fd = os.open(path_of(folder, name), os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
         if held is None:
             _begin(folder, plan)
         if held is None or note is not None or (held.attempt, held.epoch) != (attempt, epoch):
@@ -213,15 +219,6 @@ def _begin(folder: str, plan: IncomingPlan) -> None:
             os.ftruncate(fd, plan.size_bytes)
     finally:
         os.close(fd)
-
-
-def _sync(folder: str) -> None:
-    for name in ("part", "idx", "man"):
-        fd = os.open(path_of(folder, name), os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def drop(folder: str) -> None:

@@ -178,7 +178,11 @@ def receive_transfer(replica: Replica, hello: Hello, reader: Reader,
         into = incoming.load(folder).require(hello.attempt)
         try:
             require_receiving(Replica(replica.root).state, into.epoch)
-            _require_same_disk(into, hello)
+            mine = (into.plan.size_bytes, into.plan.algorithm, into.plan.secret_id)
+            theirs = (hello.size_bytes, hello.algorithm, hello.secret_id)
+            if mine != theirs:
+                raise Refused("the incoming of disk %s has (size, hash, secret) %s, the stream has"
+                              " %s" % (hello.disk, mine, theirs))
             assert reader.hasher is not None, "hello() made it"
             with BackgroundSync(into.part) as sync, PointBlocks(
                     replica, hello.disk, into.plan.parent, reader.hasher) as point:
@@ -204,14 +208,6 @@ def receive_transfer(replica: Replica, hello: Hello, reader: Reader,
         require_receiving(Replica(replica.root).state, into.epoch)  # as it is by now
         incoming.note_end(folder, line)
     return {**line, "wire_bytes": reader.wire_bytes}
-
-
-def _require_same_disk(into: Incoming, hello: Hello) -> None:
-    mine = (into.plan.size_bytes, into.plan.algorithm, into.plan.secret_id)
-    theirs = (hello.size_bytes, hello.algorithm, hello.secret_id)
-    if mine != theirs:
-        raise Refused("the incoming of disk %s has (size, hash, secret) %s, the stream has %s"
-                      % (hello.disk, mine, theirs))
 
 
 def _put_data(into: Incoming, data: Union[Data, Blocks], raw: Buffer) -> None:

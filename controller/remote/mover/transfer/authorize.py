@@ -115,21 +115,17 @@ def _locked(path: str) -> Iterator[str]:
         try:
             take_lock(fd, "another mover has held the file of keys for %g s" % PATIENCE_S,
                       patience_s=PATIENCE_S)
-            _note(fd, path)
+            # the lock file notes which files had keys: the facts script looks there for leftovers
+            known = _lines_of(os.pread(fd, MOST_NOTED, 0))
+            if path not in known:
+                noted = "\n".join([path, *known][:FILES_NOTED]).encode(errors="surrogateescape")
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, noted, 0)
             yield os.path.realpath(path)
         finally:
             os.close(fd)
     except OSError as error:
         raise Refused("%s cannot be written to: %s" % (path, error.strerror)) from None
-
-
-def _note(fd: int, path: str) -> None:
-    """Note in the lock file which files had keys: the facts script looks there for leftovers."""
-    known = _lines_of(os.pread(fd, MOST_NOTED, 0))
-    if path not in known:
-        noted = "\n".join([path, *known][:FILES_NOTED]).encode(errors="surrogateescape")
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, noted, 0)
 
 
 def noted_paths() -> List[str]:

@@ -179,7 +179,11 @@ class Nbd:
             text = reply[6:6 + length].decode(errors="replace")
             pending.failure = text or "error %d" % number
         elif kind == CHUNK_DATA:
-            self._data(pending, size)
+            start = struct.unpack(">Q", self._read(8))[0] - pending.offset
+            buffer = pending.buffer
+            if buffer is None or start < 0 or start + size - 8 > len(buffer):
+                raise TryAgain("the NBD server at %s sent more than was requested" % self.path)
+            self._read_into(memoryview(buffer)[start:start + size - 8])
         elif kind == CHUNK_HOLE:
             struct.unpack(">QI", self._read(size))      # the buffer is zero already
         elif kind == CHUNK_STATUS:
@@ -189,13 +193,6 @@ class Nbd:
             self._read(size)
         if flags & CHUNK_DONE:
             self._done.append(self._pending.pop(handle))
-
-    def _data(self, pending: _Request, size: int) -> None:
-        start = struct.unpack(">Q", self._read(8))[0] - pending.offset
-        buffer = pending.buffer
-        if buffer is None or start < 0 or start + size - 8 > len(buffer):
-            raise TryAgain("the NBD server at %s sent more than was requested" % self.path)
-        self._read_into(memoryview(buffer)[start:start + size - 8])
 
     def _read(self, size: int) -> bytearray:
         buffer = bytearray(size)
@@ -229,21 +226,18 @@ class Nbd:
         self._socket.sendall(struct.pack(">I", 3))      # fixed newstyle, no zeroes
         list(self._option(OPT_STRUCTURED, b""))
         if contexts:
-            self._agree_on(contexts)
+            texts = [self.export.encode(), *(context.encode() for context in contexts)]
+            packed = [struct.pack(">I", len(text)) + text for text in texts]
+            packed.insert(1, struct.pack(">I", len(contexts)))
+            for reply in self._option(OPT_SET_META, b"".join(packed)):
+                self._contexts[struct.unpack(">I", reply[:4])[0]] = reply[4:].decode()
+            missing = sorted(set(contexts) - set(self._contexts.values()))
+            if missing:
+                raise Refused("the export %s has no %s" % (self.export, ", ".join(missing)))
         name = self.export.encode()
         for info in self._option(OPT_GO, struct.pack(">I%dsH" % len(name), len(name), name, 0)):
             if info[:2] == b"\0\0":
                 self.size_bytes = struct.unpack(">Q", info[2:10])[0]
-
-    def _agree_on(self, contexts: Sequence[str]) -> None:
-        texts = [self.export.encode(), *(context.encode() for context in contexts)]
-        packed = [struct.pack(">I", len(text)) + text for text in texts]
-        packed.insert(1, struct.pack(">I", len(contexts)))
-        for reply in self._option(OPT_SET_META, b"".join(packed)):
-            self._contexts[struct.unpack(">I", reply[:4])[0]] = reply[4:].decode()
-        missing = sorted(set(contexts) - set(self._contexts.values()))
-        if missing:
-            raise Refused("the export %s has no %s" % (self.export, ", ".join(missing)))
 
     def _option(self, option: int, payload: bytes) -> Iterator[bytearray]:
         self._socket.sendall(OPTION.pack(b"IHAVEOPT", option, len(payload)) + payload)

@@ -164,11 +164,6 @@ def _bounded(name: str) -> int:
     return fd
 
 
-def _output(file: BinaryIO) -> bytes:
-    """Return what was written into a bounded file."""
-    return os.pread(file.fileno(), MOST_OUTPUT_BYTES, 0).rstrip(b"\0")
-
-
 def _is_ready(program: Program) -> bool:
     """Return whether a receiver's output has the ready line, whatever a login shell printed too."""
     return READY in program.out.text().splitlines()
@@ -187,7 +182,7 @@ def _answer(program: Program, limit_s: float) -> Dict[str, Any]:
     if status == 0:
         return _last_json(program.out.rest())
     kinds = {Refused.status: Refused, TryAgain.status: TryAgain, SSH_FAILED: TryAgain}
-    error = _last_json(_output(program.err))
+    error = _last_json(os.pread(program.err.fileno(), MOST_OUTPUT_BYTES, 0).rstrip(b"\0"))
     program.out.rest()
     sentence = error.get("sentence")
     if not sentence and not _is_ready(program):

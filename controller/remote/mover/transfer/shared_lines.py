@@ -41,7 +41,13 @@ def add(path: str, line: str) -> None:
             place = next((one for one in lines if one.whole.startswith(FREE)
                           and len(one.whole) > len(line.encode())), None)
             if place is None:
-                _append(fd, line, lines)
+                # appended in one write, padded with blanks to a multiple of PLACE_BYTES
+                gap = b"\n" if lines and not lines[-1].whole.endswith(b"\n") else b""
+                whole = line.encode()
+                width = -(-(len(whole) + 1) // PLACE_BYTES) * PLACE_BYTES - 1
+                flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+                fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_APPEND)
+                os.write(fd, gap + whole.ljust(width) + b"\n")
             elif not _write_over(fd, place, line.encode()):
                 continue
         if any(one.text == line for one in read(path)):
@@ -92,16 +98,6 @@ def _lines(fd: int) -> List[Line]:
         found.append(Line(at, text[at:end]))
         at = end
     return found
-
-
-def _append(fd: int, line: str, lines: List[Line]) -> None:
-    """Append a line in one write, padded with blanks to a multiple of PLACE_BYTES."""
-    gap = b"\n" if lines and not lines[-1].whole.endswith(b"\n") else b""
-    whole = line.encode()
-    width = -(-(len(whole) + 1) // PLACE_BYTES) * PLACE_BYTES - 1
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_APPEND)
-    os.write(fd, gap + whole.ljust(width) + b"\n")
 
 
 def _write_over(fd: int, line: Line, text: bytes) -> bool:

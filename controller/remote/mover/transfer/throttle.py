@@ -85,10 +85,7 @@ class Throttle:
             self._free_at = max(self._free_at, self._clock() - BURST_S)
             self._free_at += size_bytes * 8 / self._rate_bps
             mine_at = self._free_at
-        self._wait_until(mine_at)
-
-    def _wait_until(self, instant: float) -> None:
-        left = instant - self._clock()
+        left = mine_at - self._clock()
         while left > 0 and self._rate_bps:
             self._sleep(min(left, 0.5))     # short: a new rate or an end must not wait long
-            left = min(instant, self._free_at) - self._clock()
+            left = min(mine_at, self._free_at) - self._clock()
