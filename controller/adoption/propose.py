@@ -11,9 +11,10 @@ Rule 1: what could not be seen is not written as absent: it is named in `unseen`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from controller.adoption.additions import Addition, additions_of, items_of
 from controller.adoption.claims import Claims, Key, weigh
 from controller.adoption.hosts import attachment, folders_of, host_document
 from controller.adoption.machines import MachineGuess, Surroundings, config_of, guess_machine
@@ -66,6 +67,8 @@ class Proposal:
     machines: list[MachineGuess] = field(default_factory=list)
     attached: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """By declared host: the attachments to add to it."""
+    items: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
+    """By declared VM: its new disks and cards, each with the list that it is added to."""
 
     def add(self, file: str, document: Any) -> None:
         """Put one document into a file."""
@@ -100,9 +103,16 @@ def propose(readings: Sequence[Reading], request: Request,
     _tell_rivals(claims, domains, declared, proposal)
     configs = {host: [config for (where, _), one in new.items() if where == host
                       for config in (config_of(one),) if config is not None] for host in seen}
+    added = [] if declared is None else additions_of(
+        {key: (name, one) for key, one in domains.items()
+         for name in [_declared_as(one, declared)] if name is not None}, declared)
+    for one in added:
+        configs[one.host].append(replace(one.config, disks=()))
     wiring = guess_networks(usable, configs, sites, declared)
     _settle(usable, seen, guesses, wiring, request, declared, proposal)
     _propose_machines(usable, seen, new, wiring, claims, sites, declared, proposal)
+    if declared is not None:
+        _propose_items(added, wiring, claims, sites, declared, proposal)
     return proposal
 
 
@@ -263,3 +273,14 @@ def _propose_machines(usable: Sequence[Reading], seen: Mapping[str, NodeFacts],
         if file not in proposal.documents and left_out:
             proposal.documents[file] = []
 
+
+def _propose_items(added: Sequence[Addition], wiring: Wiring, claims: Claims,
+                   sites: Mapping[str, str], declared: Desired, proposal: Proposal) -> None:
+    """Put down what declared VMs have by now that their specs do not list."""
+    for one in added:
+        pools = {pool.path: pool.name for pool in declared.hosts[one.host].spec.folders} if (
+            one.host in declared.hosts) else {}
+        around = Surroundings(one.host, sites[one.host], pools, wiring, claims)
+        found = items_of(one, around, declared)
+        proposal.items[one.machine] = found.added
+        proposal.observed += found.observed

@@ -40,7 +40,7 @@ from controller.reconcile.checkup import checkup_of, probe_host, question_for
 from controller.reconcile.host_keys import KeyFinding
 from controller.reconcile.once import Once
 from controller.reconcile.report.exit_status import ExitStatus, status_of_plan
-from controller.source.amend import amend, with_attachments
+from controller.source.amend import amend, with_items
 from controller.source.load import load_folder
 from controller.source.publish import publish, staged, texts_of, unified_diff
 from controller.source.templates import NotATemplate, fit_template, parse_template, targets_of
@@ -136,7 +136,10 @@ class Import:
         if declared is None:
             files = proposal.files()
         else:
-            files, unplaced = with_attachments(before, declared, proposal.attached)
+            files, unplaced = with_items(before, declared, {
+                **{f"Host/{host}": [("attachments", item) for item in some]
+                   for host, some in proposal.attached.items()},
+                **{f"VirtualMachine/{name}": some for name, some in proposal.items.items()}})
             files = amend(files, proposal.documents, proposal.heads) | proposal.templates
             proposal.unseen += unplaced
         if files == before:

@@ -33,23 +33,26 @@ def amend(before: Mapping[str, str], documents: Mapping[str, Sequence[Any]],
     return after
 
 
-def with_attachments(files: Mapping[str, str], declared: Desired,
-                     attached: Mapping[str, Sequence[Mapping[str, Any]]],
-                     ) -> tuple[dict[str, str], list[str]]:
-    """Return the files with attachments added to hosts, and sentences for what has no place."""
+def with_items(files: Mapping[str, str], declared: Desired,
+               added: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]],
+               ) -> tuple[dict[str, str], list[str]]:
+    """Return the files with items added to lists of specs, and sentences for what has no place.
+
+    Shapes: `added` by object, as `Host/…`: each item with the name of its list.
+    """
     after, unplaced = dict(files), []
-    places = {host: declared.places.get(f"Host/{host}") for host in attached}
+    places = {one: declared.places.get(one) for one in added}
     # the last document first: what is added moves those below it
-    for host in sorted(attached, key=lambda one: -(place.line if (place := places[one]) else 0)):
-        place, items = places[host], attached[host]
-        for item in items:
-            added = None if place is None or place.file not in after else with_item(
-                after[place.file], place.line, "attachments", flow(item))
-            if added is None or place is None:
-                unplaced.append(f"{host} needs one more attachment, which a person has to add:"
-                              f" {flow(item)}")
+    for one in sorted(added, key=lambda one: -(place.line if (place := places[one]) else 0)):
+        place = places[one]
+        for name, item in added[one]:
+            text = None if place is None or place.file not in after else with_item(
+                after[place.file], place.line, name, flow(item))
+            if text is None or place is None:
+                unplaced.append(f"{one} needs one more item in its `{name}`, which a person has to"
+                                f" add: {flow(item)}")
             else:
-                after[place.file] = added
+                after[place.file] = text
     return after, unplaced
 
 

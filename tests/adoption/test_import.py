@@ -324,6 +324,53 @@ def test_the_second_import_proposes_what_is_new_and_leaves_what_a_person_wrote(
     assert shell().exit_code == 0, "it converges"
 
 
+def test_the_second_import_proposes_new_disks_and_cards_of_declared_vms(tmp_path: Path) -> None:
+    host = one_site(web(), web(2), web(3))
+    shell = ImportShell(tmp_path, host)
+    imported(shell)
+    for number, more in ((0, file_disk(f"{IMAGES}/data.qcow2", "vdb") + card("52:54:00:00:01:01")),
+                         (1, RBD + NAT.replace("aa:aa:01", "00:01:02")),
+                         (2, card("52:54:00:00:00:01"))):
+        guest = host.guests[number]
+        host.guests[number] = replace(guest, devices=guest.devices + more, sizes={
+            **guest.sizes, f"{IMAGES}/data.qcow2": 3 * GIB})
+    patched(shell)
+    machines = load_folder(shell.out).virtual_machines
+    assert [(disk.name, disk.pool, disk.size_bytes) for disk in machines["web-1"].spec.disks] == [
+        ("vda", "images", 10 * GIB), ("vdb", "images", 3 * GIB)]
+    assert [(nic.network, nic.mac) for nic in machines["web-1"].spec.nics] == [
+        ("br0", "52:54:00:00:00:01"), ("br0", "52:54:00:00:01:01")]
+    second = machines["web-2"].spec
+    assert [(disk.name, disk.replicate) for disk in second.disks] == [("vda", True), ("vdb", False)]
+    assert [nic.source for nic in second.nics] == [None, "keep"]
+    assert [nic.mac for nic in machines["web-3"].spec.nics] == ["52:54:00:00:00:03"]
+    assert shell().exit_code == 0, "it converges"
+
+
+@pytest.mark.parametrize("lists", ["disks", "nics"])
+def test_a_list_that_is_left_out_stays_left_out(tmp_path: Path, lists: str) -> None:
+    host = one_site(web())
+    shell = ImportShell(tmp_path, host)
+    imported(shell)
+    file = shell.out / "vms/kvm1.yaml"
+    lines = file.read_text().split("\n")
+    at = lines.index(f"  {lists}:")
+    file.write_text("\n".join(lines[:at] + lines[at + 2:]))
+    assert shell().exit_code == 0
+
+
+def test_an_old_copy_of_a_vm_proposes_nothing(tmp_path: Path) -> None:
+    host, more = one_site(web()), file_disk(f"{IMAGES}/old.qcow2", "vdb")
+    shell = ImportShell(tmp_path, host)
+    imported(shell)
+    old = web(running=False)
+    shell.hosts["10.0.0.12"] = Kvm("10.0.0.12", "kvm2", [
+        replace(old, devices=old.devices + more, sizes={**old.sizes, f"{IMAGES}/old.qcow2": GIB})])
+    patch = shell().stdout
+    assert "kvm2" in patch
+    assert "vdb" not in patch
+
+
 @pytest.mark.parametrize("where", ["observe", "declare"])
 def test_an_import_that_is_cut_in_the_middle_leaves_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
