@@ -25,6 +25,7 @@ SOUND: dict[str, Any] = {
     "libvirt": {"sockets": ["libvirtd"], "answers": True, "status": 0, "error": ""},
     "apparmor": {"on": True, "profile": PROFILE},
     "sshd": {"maxsessions": "10"}, "kvm": {"is": "device"},
+    "programs": {"missing": [], "installer": "apt-get"},
     "own name": {"addresses": ["10.0.0.1"]}, "root's key": {"key": "ssh-ed25519 AAAA root@here"},
     "time service": {"service": "chrony"}, "firewall": {"tool": ""},
     "room /pool": {"total_bytes": 100, "free_bytes": 50, "free_inodes": 50, "inodes": 100,
@@ -128,6 +129,12 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
                     Level.STOPS, "libvirt", "upgrade"),
     "apparmor": (with_probe("apparmor", profile="/var/lib/libvirt/images/** r,"), Level.HURTS,
                  "apparmor", "apparmor_parser"),
+    "no qemu-utils": (with_probe("programs", missing=["qemu-img", "qemu-nbd"]), Level.HURTS,
+                      "programs", "apt-get install qemu-utils"),
+    "no ssh": (with_probe("programs", missing=["ssh"], installer="dnf"), Level.HURTS, "programs",
+               "dnf install openssh-clients"),
+    "no qemu-img, and nothing installs it": (with_probe(
+        "programs", missing=["qemu-img"], installer=""), Level.HURTS, "programs", "install them"),
     "kvm is a file": (with_probe("kvm", **{"is": "file"}), Level.STOPS, "kvm", "rm /dev/kvm"),
     "kvm is a file, and its module is loaded": (with_probe(
         "kvm", **{"is": "file", "module": "kvm_intel", "loaded": True}), Level.STOPS, "kvm",
@@ -139,6 +146,9 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
     "a domain that hangs": (with_facts(lambda facts: replace(facts, domains=Known({"it's": replace(
         b.domain("web", HERE, DESIRED), live=None, config=None, unknown="no answer")}, 0.0))),
         Level.HURTS, "domain", r"virsh domjobinfo 'it'\''s'"),
+    "no pool": (with_host(with_facts(lambda facts: replace(facts, pools=Known({}, 0.0))),
+                          spec=DESIRED.hosts[HERE].spec.model_copy(update={"pools": ()})),
+                Level.HURTS, "pool", "virsh pool-define-as default dir"),
     "a pool that is off": (with_facts(lambda facts: replace(facts, pools=Known({
         "default": PoolFacts("default", "/var/lib/libvirt/images", False, 1, 1)}, 0.0))),
         Level.HURTS, "pool", "virsh pool-start default"),
@@ -173,8 +183,8 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
     "versions": (with_facts(lambda facts: replace(facts, versions={"libvirt": "11.3.0"}), THERE),
                  Level.NOTE, "versions", ""),
 }
-SAID = {"old python", "old libvirt", "no virtualisation", "ports", "path", "dns", "uplink",
-        "portability", "versions"}
+SAID = {"no qemu-img, and nothing installs it", "old python", "old libvirt", "no virtualisation",
+        "ports", "path", "dns", "uplink", "portability", "versions"}
 """Faults that no one command mends: what to do is said."""
 ONLY_HELP = {"own name", "root's key", "time service", "firewall"}
 """Probes that find nothing wrong: what they tell is part of a remedy."""

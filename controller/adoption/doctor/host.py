@@ -23,6 +23,10 @@ SSH_PORT: Final = 22
 BEGINS_S: Final = 60.0
 """What libvirt may take from its start to its first answer."""
 REPLICAS: Final = "hotsite-replicas"
+USUAL_POOL: Final = "/var/lib/libvirt/images"
+QEMU_TOOLS: Final = {"apt-get": "qemu-utils", "dnf": "qemu-img", "zypper": "qemu-tools"}
+SSH_CLIENT: Final = {"apt-get": "openssh-client", "dnf": "openssh-clients",
+                     "zypper": "openssh-clients"}
 CONSOLE: Final = ("only once `for key in /etc/ssh/ssh_host_*.pub; do ssh-keygen -lf $key; done` on"
                   " its console prints")
 
@@ -46,6 +50,7 @@ def check_host(one: Checkup) -> Iterator[Finding]:
     yield from check_python(one)
     yield from check_account(one)
     yield from check_libvirt(one)
+    yield from check_programs(one)
     yield from check_unseen(one)
     yield from check_kvm(one)
     yield from check_apparmor(one)
@@ -164,6 +169,12 @@ def check_unseen(one: Checkup) -> Iterator[Finding]:
                           f" {quoted(name)}")
     pools = facts.pools.value if isinstance(facts.pools, Known) else {}
     declared = {pool.path for pool in one.spec.folders}
+    if not declared and isinstance(facts.pools, Known) and not folders(facts):
+        yield Finding(Level.HURTS, one.about, "pool", "it has no pool",
+                      "no replica can lie there, and no VM be made",
+                      f"virsh pool-define-as default dir --target {USUAL_POOL} && for step in build"
+                      " start autostart; do virsh pool-$step default; done   # then `pools:"
+                      f" [{{name: default, path: {USUAL_POOL}}}]` in its spec")
     for name, pool in sorted(pools.items()):
         if pool.path in declared and (pool.unknown or not pool.active):
             trouble = f"cannot be read: {pool.unknown}" if pool.unknown else "is not active"
@@ -176,6 +187,25 @@ def quoted(name: str) -> str:
     """Return a name as one word of a shell."""
     return name if re.fullmatch(r"[A-Za-z0-9_.@%+:/-]+", name) else (
         "'" + name.replace("'", "'\\''") + "'")
+
+
+def check_programs(one: Checkup) -> Iterator[Finding]:
+    """Yield packages without which copies are made by half."""
+    seen = one.probe("programs")
+    if "unknown" in seen:
+        yield not_known(one.about, "programs", seen["unknown"])
+        return
+    for needed, packages, consequence in (
+            (("qemu-img", "qemu-nbd"), QEMU_TOOLS, "replicas there are not verified, VMs that are"
+             " off there are not copied, and no restore point is drilled"),
+            (("ssh",), SSH_CLIENT, "copies from there go through the controller")):
+        missing = [name for name in needed if name in seen["missing"]]
+        if missing:
+            tool = seen["installer"]
+            yield Finding(Level.HURTS, one.about, "programs",
+                          f"{' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed",
+                          consequence, *((f"{tool} install {packages[tool]}", None)
+                                         if tool in packages else ("install them", "")))
 
 
 def check_kvm(one: Checkup) -> Iterator[Finding]:

@@ -47,6 +47,8 @@ DAEMONS = ("libvirtd", "virtqemud")
 SOCKETS = {"libvirtd": "/run/libvirt/libvirt-sock", "virtqemud": "/run/libvirt/virtqemud-sock"}
 HELPER_PROFILES = ("/etc/apparmor.d/usr.lib.libvirt.virt-aa-helper",
                    "/etc/apparmor.d/local/usr.lib.libvirt.virt-aa-helper")
+PROGRAMS = ("qemu-img", "qemu-nbd", "ssh")
+INSTALLERS = ("apt-get", "dnf", "zypper")
 SIZES = (8972, 1472, 1422, 1372, 1272, 972, 548)    # of a ping's data: 28 less than an IPv4 packet
 
 
@@ -101,6 +103,12 @@ def began(daemons: list) -> dict:
 def where_is(program: str) -> "str | None":
     """Return where a program is."""
     return shutil.which(program, path=os.environ.get("PATH", "") + SYSTEM)
+
+
+def programs() -> dict:
+    """Return which programs that copies need are missing, and what installs programs here."""
+    return {"missing": [name for name in PROGRAMS if where_is(name) is None],
+            "installer": next((name for name in INSTALLERS if where_is(name)), "")}
 
 
 def kvm() -> dict:
@@ -284,6 +292,7 @@ def probes_of(question: dict) -> "dict[str, Callable[[], dict]]":
     """Return every probe by its name."""
     probes: "dict[str, Callable[[], dict]]" = {
         "account": account, "libvirt": libvirt, "apparmor": apparmor, "kvm": kvm, "sshd": sshd,
+        "programs": programs,
         "time service": time_service, "firewall": firewall, "root's key": roots_key,
         "own name": lambda: resolved(socket.gethostname())}
     files = key_files()
