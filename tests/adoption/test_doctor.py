@@ -94,6 +94,14 @@ def test_a_sound_estate_has_no_finding() -> None:
     assert judge(ward()) == []
 
 
+def hung() -> Ward:
+    """A libvirt that answered nothing."""
+    silent = with_facts(lambda facts: replace(facts, domains=Unknown("no answer", 0.0)))
+    probes = silent.checkups[HERE].probes
+    return with_host(silent, probes={**probes, "libvirt": {
+        **probes["libvirt"], "answers": False, "sockets": ["virtqemud"], "status": 124}})
+
+
 ASK = KeyVerdict(Belief.ASK, "it is known nowhere")
 REVOKED = KeyVerdict(Belief.REFUSED, "it is revoked", revoked=True)
 CHANGED = KeyVerdict(Belief.REFUSED, "it shows another")
@@ -121,8 +129,10 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
     "a libvirt that has just begun": (with_probe(
         "libvirt", answers=False, sockets=["libvirtd"], status=124, began_s=4.0), Level.UNKNOWN,
         "libvirt", "hotsite doctor"),
-    "hung libvirt": (with_probe("libvirt", answers=False, sockets=["virtqemud"], status=124),
-                     Level.STOPS, "libvirt", "systemctl restart virtqemud"),
+    "hung libvirt": (hung(), Level.STOPS, "libvirt", "systemctl restart virtqemud"),
+    "slow libvirt": (with_probe("libvirt", answers=False, sockets=["virtqemud"], status=124,
+                                error="virsh did not answer within 4 s"),
+                     Level.UNKNOWN, "libvirt", "hotsite doctor"),
     "no virsh": (with_probe("libvirt", answers=False, sockets=[], status=127), Level.STOPS,
                  "libvirt", "apt-get install"),
     "old libvirt": (with_facts(lambda facts: replace(facts, versions={"libvirt": "6.0.0"})),
@@ -149,6 +159,11 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
     "no pool": (with_host(with_facts(lambda facts: replace(facts, pools=Known({}, 0.0))),
                           spec=DESIRED.hosts[HERE].spec.model_copy(update={"pools": ()})),
                 Level.HURTS, "pool", "virsh pool-define-as default dir"),
+    "a pool that could not be read": (with_host(with_facts(lambda facts: replace(
+        facts, pools=Known({"x": PoolFacts("x", "", False, 0, 0, unknown="slow")}, 0.0),
+        versions={"libvirt": "11.3.0"})),
+        spec=DESIRED.hosts[HERE].spec.model_copy(update={"pools": ()})), Level.NOTE, "versions",
+        ""),
     "a pool that is off": (with_facts(lambda facts: replace(facts, pools=Known({
         "default": PoolFacts("default", "/var/lib/libvirt/images", False, 1, 1)}, 0.0))),
         Level.HURTS, "pool", "virsh pool-start default"),
@@ -184,7 +199,8 @@ FAULTS: dict[str, tuple[Ward, Level, str, str]] = {
                  Level.NOTE, "versions", ""),
 }
 SAID = {"no qemu-img, and nothing installs it", "old python", "old libvirt", "no virtualisation",
-        "ports", "path", "dns", "uplink", "portability", "versions"}
+        "ports", "path", "dns", "uplink", "portability", "versions",
+        "a pool that could not be read"}
 """Faults that no one command mends: what to do is said."""
 ONLY_HELP = {"own name", "root's key", "time service", "firewall"}
 """Probes that find nothing wrong: what they tell is part of a remedy."""

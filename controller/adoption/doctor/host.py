@@ -138,6 +138,10 @@ def check_libvirt(one: Checkup) -> Iterator[Finding]:
                             f" {seen['began_s']:.0f} s ago and does not answer yet",
                             "hotsite doctor   # once more", HERE)
             return
+        if seen["status"] == 124 and one.seen and isinstance(one.seen.domains, Known):
+            yield not_known(one.about, "libvirt", f"it listed its VMs, and then {seen['error']}:"
+                            " it is slow, or hangs", "hotsite doctor   # once more", HERE)
+            return
         if seen["status"] == 127:
             what, mend = "virsh is not installed", "apt-get install libvirt-daemon-system"
         elif not seen["sockets"]:
@@ -169,7 +173,8 @@ def check_unseen(one: Checkup) -> Iterator[Finding]:
                           f" {quoted(name)}")
     pools = facts.pools.value if isinstance(facts.pools, Known) else {}
     declared = {pool.path for pool in one.spec.folders}
-    if not declared and isinstance(facts.pools, Known) and not folders(facts):
+    if not (declared or folders(facts)) and isinstance(facts.pools, Known) and not any(
+            pool.unknown for pool in pools.values()):
         yield Finding(Level.HURTS, one.about, "pool", "it has no pool",
                       "no replica can lie there, and no VM be made",
                       f"virsh pool-define-as default dir --target {USUAL_POOL} && for step in build"
