@@ -249,7 +249,7 @@ class SshTransport:
             session.write(frame.preamble(command.argv), last=False)
         except (TimeoutError, OSError, asyncssh.Error) as error:
             session.close()
-            if session.pipe is None and isinstance(error, asyncssh.ChannelOpenError):
+            if session.pipe is None and has_no_room(error):
                 first.max_sessions = max(1, min(first.max_sessions, len(over.sessions) - 1))
             alone = len(over.sessions) == 1
             self._left(first, over, session)
@@ -346,6 +346,12 @@ async def say_goodbye(connection: asyncssh.SSHClientConnection) -> None:
         connection.abort()
 
 
+def has_no_room(error: Exception) -> bool:
+    """Return whether sshd refused one more session; asyncssh says the same of a lost connection."""
+    return isinstance(error, asyncssh.ChannelOpenError) and "connection closed" not in str(
+        error).lower()
+
+
 def session_failure(node: str, session: Session, error: Exception, *,
                     alone: bool) -> ActionError:
     """Return the error for a command that could not be started.
@@ -354,7 +360,7 @@ def session_failure(node: str, session: Session, error: Exception, *,
     """
     if session.pipe is None:
         why = "in time" if isinstance(error, TimeoutError) else f"({error})"
-        if alone and isinstance(error, asyncssh.ChannelOpenError):
+        if alone and has_no_room(error):
             return Unavailable(f"{node} opens not a single session on a connection {why}: set"
                                " MaxSessions of its sshd to 1 or more (default 10)")
         return Unavailable(f"{node} did not open a channel for a command {why}")

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from controller.errors import OutcomeUnknown, Refused, Unavailable
-from controller.transport import ssh
+from controller.transport import session, ssh
 from controller.transport.base import Command, Endpoint, Reply
 from controller.transport.ssh import SshTransport
 from tests.transport.sshd import Sshd, make_key
@@ -290,6 +291,16 @@ def test_an_sshd_that_opens_no_session_is_named_with_what_to_set(sshd: Sshd) -> 
     allow(sshd, 0)
     with pytest.raises(Unavailable, match="opens not a single session .* set MaxSessions"):
         run_true(sshd.endpoint())
+
+
+@pytest.mark.parametrize(("said", "blamed"), [
+    ("open failed", True), ("SSH connection closed", False)])
+def test_a_connection_that_is_lost_is_not_taken_for_one_without_room(said: str, *,
+                                                                     blamed: bool) -> None:
+    error = asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, said)
+    failure = ssh.session_failure("paris-1", session.Capture(), error, alone=True)
+    assert ("MaxSessions" in str(failure)) == blamed
+    assert said in str(failure)
 
 
 class Noting(list[ssh.Connection]):
