@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mover.detached import detach, read_report
+from mover.detached import detach, read_line
 
 
 def test_it_does_its_work_once_told_and_reports_what_came_of_it() -> None:
     ends = detach(lambda commands: {"told": os.read(commands, 100).decode()}, "it")
     os.write(ends.commands, b"begin")
-    assert read_report(ends.report) == {"told": "begin"}
-    assert read_report(ends.report) is None, "it has ended"
+    assert read_line(ends.report) == {"told": "begin"}
+    assert read_line(ends.report) is None, "it has ended"
     os.close(ends.commands)
     os.close(ends.report)
 
@@ -35,7 +35,7 @@ def test_only_a_kill_ends_it_and_then_the_end_of_its_pipe_says_so(
     assert (os.getsid(pid), os.getpgid(pid)) != (os.getsid(0), os.getpgid(0))
     os.kill(pid, number)
     os.close(ends.commands)     # as the end of its maker: the work is done all the same
-    assert read_report(ends.report) == reported
+    assert read_line(ends.report) == reported
     for one in (heard, said, ends.report):
         os.close(one)
 

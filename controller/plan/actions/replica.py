@@ -207,6 +207,21 @@ class DrilledMachine:
     boots_s: float = 0.0
     without: tuple[str, ...] = ()
     """Targets of the disks that the point lacks on purpose."""
+    address: str = ""
+    """Where it is asked over the network; empty: its spec names none."""
+    mac: str = ""
+    """Of the card that has that address."""
+    vlans: tuple[tuple[str, int | None], ...] = ()
+    """By MAC: the declared VLAN of each card; None: untagged."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DrillGateway:
+    """The address that a drill plays the gateway by, in one of its networks."""
+
+    vlan: int | None
+    address: str
+    """With its prefix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +242,8 @@ class DrillReplica(Action):
     by: str
     absent: str = ""
     """Who of their group is not in it, and why; empty where the group is whole."""
+    gateways: tuple[DrillGateway, ...] = ()
+    """Of its networks whose subnet is declared."""
     verb: ClassVar[str] = "drill"
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = False

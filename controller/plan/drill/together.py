@@ -15,7 +15,7 @@ Rule 1: all of a group come from points of one instant, where there is one; othe
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -26,13 +26,16 @@ from controller.model.replica import PointFacts, ReplicaFacts
 from controller.model.units import render_size
 from controller.model.virtual_machine import VirtualMachine
 from controller.plan.actions.action import Cause
-from controller.plan.actions.replica import DrilledMachine, DrillReplica
+from controller.plan.actions.replica import DrilledMachine, DrillGateway, DrillReplica
 from controller.plan.promotion.point import NEWEST, Asked, common_points, usable
 
 GROW_BYTES: Final = 16 << 30
 """How much a drilled guest may write; one that checks its file systems writes some."""
 RESERVE_BYTES: Final = 1 << 30
 """Of a host's memory: a drill never takes the last of it."""
+
+LEAST_ADDRESSES: Final = 4
+"""Of a subnet: the smallest one with room for a gateway and a guest."""
 
 
 class Holding(NamedTuple):
@@ -110,8 +113,9 @@ def drill_of(unit: Unit, desired: Desired, *, by: str, cause: Cause, reason: str
     return DrillReplica(
         target=f"Drill/{unit.names[0]}", node=unit.host, estate=desired.estate.name,
         limit_s=limit_s, grow_bytes=GROW_BYTES, by=by, absent=unit.absent, cause=cause,
-        reason=reason, machines=tuple(_drilled(one, point, healths[one.name])
-                                      for one, point in unit.members),
+        reason=reason, gateways=tuple(_gateways(unit, desired)),
+        machines=tuple(_drilled(one, point, healths[one.name], desired)
+                       for one, point in unit.members),
         consequence=f"{render_size(unit.memory_bytes)} of memory on {unit.host} for at most"
         f" {limit_s:g} s; no file of the replica changes")
 
@@ -121,8 +125,34 @@ def _health(vm: VirtualMachine, desired: Desired) -> HealthSpec:
     return HealthSpec() if policy is None else policy.spec.health
 
 
-def _drilled(one: Holding, point: PointFacts, health: HealthSpec) -> DrilledMachine:
+def _gateways(unit: Unit, desired: Desired) -> Iterator[DrillGateway]:
+    """Yield the addresses by which the gateways of a drill's networks are played.
+
+    A network without a declared gateway has one at the last address that no card is declared with.
+    """
+    cards = [nic for vm in desired.virtual_machines.values() for nic in vm.spec.nics]
+    taken = {nic.address for nic in cards if nic.address is not None}
+    for name in sorted({nic.on for one, _ in unit.members for nic in one.vm.spec.nics
+                        if not nic.kept}):
+        network = desired.networks[name].spec
+        if network.subnet is None or network.subnet.num_addresses < LEAST_ADDRESSES:
+            continue
+        last = int(network.subnet.broadcast_address) - 1
+        address = str(network.gateway.address) if network.gateway is not None else next(
+            (str(spare) for spare in (type(network.subnet.network_address)(last - back)
+                                      for back in range(network.subnet.num_addresses - 2))
+             if spare not in taken), "")
+        if address:
+            yield DrillGateway(network.vlan, f"{address}/{network.subnet.prefixlen}")
+
+
+def _drilled(one: Holding, point: PointFacts, health: HealthSpec, desired: Desired
+             ) -> DrilledMachine:
+    nics = one.vm.spec.nics
+    asked = next((nic for nic in nics if nic.address is not None), None)
     return DrilledMachine(
+        address="" if asked is None else str(asked.address), mac="" if asked is None else asked.mac,
+        vlans=tuple((nic.mac, desired.networks[nic.on].spec.vlan) for nic in nics if not nic.kept),
         machine=one.name, uuid=one.replica.uuid, path=one.replica.path, sequence=point.sequence,
         memory_bytes=one.vm.spec.memory_bytes, content=content_of(one.vm), agent=health.agent,
         tcp=health.tcp, ping=health.ping, boots_s=health.boots_s,

@@ -51,15 +51,15 @@ def detach(work: Callable[[int], Dict[str, Any]], name: str) -> Ends:
     os.close(commands)
     os.close(report)
     os.waitpid(child, 0)
-    if read_report(report_end) != READY:
+    if read_line(report_end) != READY:
         os.close(commands_end)
         os.close(report_end)
         raise OSError(None, "%s did not start" % name)
     return Ends(commands_end, report_end)
 
 
-def read_report(fd: int) -> Optional[Dict[str, Any]]:
-    """Wait for one line and return it; None where the process died before it."""
+def read_line(fd: int) -> Optional[Dict[str, Any]]:
+    """Wait for one line and return it; None where the other end is closed before it."""
     held = b""
     while not held.endswith(b"\n"):
         received = os.read(fd, 1 << 16)
@@ -78,13 +78,14 @@ def _live(work: Callable[[int], Dict[str, Any]], commands: int, report: int) -> 
         for descriptor in (0, 1, 2):
             os.dup2(nothing, descriptor)
         os.chdir("/")
-        _write(report, READY)
-        _write(report, work(commands))
+        write_line(report, READY)
+        write_line(report, work(commands))
     except BrokenPipeError:
         pass            # the maker is gone; the work is done all the same
     finally:
         os._exit(0)
 
 
-def _write(fd: int, line: Dict[str, Any]) -> None:
+def write_line(fd: int, line: Dict[str, Any]) -> None:
+    """Write one line; OSError where nobody has the other end."""
     os.write(fd, json.dumps(line).encode() + b"\n")

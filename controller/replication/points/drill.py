@@ -23,6 +23,8 @@ def request_of(action: DrillReplica) -> dict[str, Any]:
     """Return what the mover is asked for."""
     return {"limit_s": action.limit_s, "grow_bytes": action.grow_bytes, "by": action.by,
             "absent": action.absent,
+            "gateways": [{"tag": _tag(one.vlan), "address": one.address}
+                         for one in action.gateways],
             "machines": [_machine(one, action.estate) for one in action.machines]}
 
 
@@ -30,7 +32,14 @@ def _machine(one: DrilledMachine, estate: str) -> dict[str, Any]:
     return {"machine": one.machine, "uuid": one.uuid, "replica": one.path,
             "sequence": one.sequence, "memory_bytes": one.memory_bytes,
             "health": {name: getattr(one, name) for name in HEALTH},
-            "without": list(one.without), "content": one.content, "estate": estate}
+            "without": list(one.without), "content": one.content, "estate": estate,
+            "address": one.address, "mac": one.mac,
+            "vlans": {mac: _tag(vlan) for mac, vlan in one.vlans}}
+
+
+def _tag(vlan: int | None) -> str:
+    """Return a VLAN as the mover knows it."""
+    return "" if vlan is None else str(vlan)
 
 
 async def drill(mover: Mover, action: DrillReplica) -> str:

@@ -127,10 +127,10 @@ class Host:
 
     def request(self, others: Sequence[dict[str, Any]] = (), **more: Any) -> dict[str, Any]:
         """Return the request of a drill; `more` of its machine, or of itself."""
-        own = {"limit_s": 20, "grow_bytes": 1 << 30, "by": "ann", "absent": ""}
+        own = {"limit_s": 20, "grow_bytes": 1 << 30, "by": "ann", "absent": "", "gateways": []}
         machine = {"machine": "sql", "uuid": UUID, "replica": str(self.root), "sequence": 3,
                    "memory_bytes": 1 << 20, "health": {"boots_s": 0.2}, "without": [],
-                   "content": "c0", "estate": "lab"}
+                   "content": "c0", "estate": "lab", "address": "", "mac": "", "vlans": {}}
         return {**own, **{name: value for name, value in more.items() if name in own},
                 "machines": [{**machine, **{name: value for name, value in more.items()
                                             if name not in own}, **other}

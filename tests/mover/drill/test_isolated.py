@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from mover.drill.bridges import bridges_of
-from mover.drill.isolated import isolate, put_on_served, tags_of
+from mover.drill.isolated import isolate, put_on_served, tag_cards, tags_of
 from mover.drill.serving import USER, image_of
 from mover.failover.overlay import Layer
 
@@ -73,6 +73,16 @@ def test_linux_bridges_keep_vlans_apart() -> None:
     assert sorted(found) == ["", "7", "7+8", "8"]
     assert len({*found.values()}) == 4
     assert all(len(name) <= 15 for name in found.values())
+
+
+def test_cards_that_a_bridge_tagged_are_kept_apart_by_their_declared_vlans() -> None:
+    made = domain(CARD.format(kind="bridge", more="<source bridge='br20'/>"))
+    tag_cards(made, {"52:54:00:00:00:01": "20"})
+    assert tags_of(made) == {"20"}
+    tag_cards(made, {"52:54:00:00:00:01": "21"})
+    assert tags_of(made) == {"20"}, "what the definition says holds"
+    assert isolated(made) == []
+    assert made.find("devices/interface/vlan/tag[@id='20']") is not None
 
 
 def test_drives_are_emptied_and_disks_lie_over_what_is_served() -> None:

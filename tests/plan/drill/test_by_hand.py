@@ -171,3 +171,24 @@ def test_a_group_needs_room_for_all_of_it() -> None:
         "db and app are not drilled on milan-1: it wants")
     assert [started(one) for one in plan_drills(desired, tight, "Estate/lab").actions] == [
         [("sql", 12)]]
+
+
+@pytest.mark.parametrize(("network", "address"), [
+    ({"vlan": 20, "subnet": "10.2.0.0/24", "gateway": {"address": "10.2.0.1", "vrid": 20}},
+     "10.2.0.1/24"),
+    ({"vlan": 20, "subnet": "10.2.0.0/24"}, "10.2.0.253/24"),
+    ({"vlan": 20, "subnet": "fd00::/64"}, "fd00::ffff:ffff:ffff:fffe/64"),
+    ({"vlan": 20, "subnet": "10.2.0.0/31"}, ""), ({"vlan": 20}, ""),
+])
+def test_the_gateway_is_played_by_its_address_or_by_one_that_nobody_has(
+        network: dict[str, Any], address: str) -> None:
+    card = {"network": "office", "mac": "52:54:00:0a:02:15", "address": "10.2.0.254"}
+    desired = b.small(b.vm("sql", protection="gold", nics=[card]),
+                      b.document("ProtectionPolicy", "gold", rpo="5m", health={"tcp": 5432}),
+                      b.document("Network", "office", sites=["paris", "milan"], **network))
+    action = only(plan_drills(desired, seen_with(lab(), r.series(12, 20)), SQL))
+    (one,) = action.machines
+    assert [(each.vlan, each.address) for each in action.gateways] == (
+        [(20, address)] if address else [])
+    assert (one.address, one.mac, one.vlans) == (
+        "10.2.0.254", "52:54:00:0a:02:15", (("52:54:00:0a:02:15", 20),))

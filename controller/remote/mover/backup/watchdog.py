@@ -35,7 +35,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from mover.backup.backup_job import CLIENT_S, Job, end_stubbornly
 from mover.backup.scratch import LEAST_FREE, free_for, note, used_bytes
-from mover.detached import detach, read_report
+from mover.detached import detach, read_line
 from mover.processes import is_at_work
 
 LOOK_S = 1.0
@@ -87,7 +87,7 @@ class Watchdog:
 
     def ended(self) -> Optional[Dict[str, Any]]:
         """Wait for the job's end and return how it ended; None when the watchdog was killed."""
-        ended = read_report(self.report)
+        ended = read_line(self.report)
         os.close(self.report)
         self.leave()
         return ended

@@ -33,23 +33,46 @@ def bridges_of(base: str, tags: Set[str], *, ovs: bool) -> Dict[str, str]:
 
 def make_bridge(name: str, *, ovs: bool) -> None:
     """
-    Make a bridge without any port, if it is not there.
+    Make a bridge without any port; one of that name may be there, and has none.
 
-    Errors: TryAgain where it cannot be made.
+    Errors: TryAgain where it cannot be made, or has a port: that could lead anywhere.
     """
     if ovs:
-        kinds = _output(["ovs-vsctl", "--timeout=10", "--bare", "--columns=datapath_type", "list",
-                         "bridge"]).split()
+        kinds = output(["ovs-vsctl", "--timeout=10", "--bare", "--columns=datapath_type", "list",
+                        "bridge"]).split()
         words = ["--", "set", "bridge", name, "datapath_type=netdev"] if "netdev" in kinds else []
-        _output(["ovs-vsctl", "--timeout=10", "--may-exist", "add-br", name, *words])
-        return
-    if not os.path.exists("/sys/class/net/" + name):
-        _output(["ip", "link", "add", name, "type", "bridge", "stp_state", "0"])
+        output(["ovs-vsctl", "--timeout=10", "--may-exist", "add-br", name, *words])
+        ports = output(["ovs-vsctl", "--timeout=10", "list-ports", name]).split()
+    else:
+        if not os.path.exists("/sys/class/net/" + name):
+            output(["ip", "link", "add", name, "type", "bridge", "stp_state", "0"])
+        below = "/sys/class/net/%s/brif" % name
+        ports = os.listdir(below) if os.path.exists(below) else []
+    if ports:
+        raise TryAgain("bridge %s has a port already (%s): nothing may lead out of a drill" % (
+            name, ", ".join(sorted(ports))))
     own = "/proc/sys/net/ipv6/conf/%s/disable_ipv6" % name
     if os.path.exists(own):     # the host gets no address in it, not even one made by itself
         with open(own, "w", encoding="ascii") as file:
             file.write("1")
-    _output(["ip", "link", "set", name, "up"])
+    if not ovs:
+        output(["ip", "link", "set", name, "up"])
+
+
+def remove_ports(names: List[str]) -> None:
+    """
+    Remove the links of a drill's prober; one that is not there is none.
+
+    Errors: TryAgain.
+    """
+    for name in names:
+        path = "/sys/class/net/" + name
+        try:
+            if name.startswith(BRIDGE) and os.path.exists(path):
+                output(["ip", "link", "delete", name])
+        except TryAgain:
+            if os.path.exists(path):    # it may go by itself at the same time
+                raise
 
 
 def remove_bridges(names: List[str]) -> None:
@@ -62,12 +85,13 @@ def remove_bridges(names: List[str]) -> None:
         if not name.startswith(BRIDGE):
             continue
         if has_ovs():
-            _output(["ovs-vsctl", "--timeout=10", "--if-exists", "del-br", name])
+            output(["ovs-vsctl", "--timeout=10", "--if-exists", "del-br", name])
         if os.path.exists("/sys/class/net/%s/bridge" % name):
-            _output(["ip", "link", "delete", name])
+            output(["ip", "link", "delete", name])
 
 
-def _output(words: List[str]) -> str:
+def output(words: List[str]) -> str:
+    """Return what a program writes; TryAgain where it fails."""
     try:
         done = subprocess.run(words, check=False, stdin=subprocess.DEVNULL, capture_output=True,
                               encoding="utf-8", errors="replace", timeout=PATIENCE_S,

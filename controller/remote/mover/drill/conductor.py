@@ -7,6 +7,7 @@ A drill: restore points are started beside their replicas, in a network of their
     pin        no file that the point reads goes meanwhile; copies go on as ever
     serve      the point, for reading alone, to QEMU (serving.py)
     overlays   in REPLICA/drill/: all that the guest writes
+    prober     plays the gateways, where a policy wants a port or a ping (prober.py)
     create     a transient domain, by another name and UUID, on a bridge without any uplink
     judge      until all serve as declared, the time is over, or an overlay grows too large
     take away  by the watchdog; the result is noted in state.json with the commit that unpins
@@ -22,11 +23,13 @@ import os
 import select
 import time
 import xml.etree.ElementTree as ET
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from mover.backup.virsh import VirshError, virsh
 from mover.drill import bridges, isolated, serving
+from mover.drill.calls import Calls
 from mover.drill.judging import Judge
+from mover.drill.prober import Prober, Wire, ports_of
 from mover.drill.remains import (
     PASSABLE,
     PIN,
@@ -69,6 +72,9 @@ class Machine(NamedTuple):
     without: List[str]
     content: str                # what was declared of it, as a digest
     estate: str
+    address: str                # where it is asked over the network; empty: it is not known
+    mac: str                    # of the card that has that address
+    vlans: Dict[str, str]       # by MAC: the declared tag of a card
 
 
 class Held(NamedTuple):
@@ -80,7 +86,8 @@ class Held(NamedTuple):
 
 def run(words: List[str]) -> None:
     """
-    Drill {"limit_s", "grow_bytes", "by", "absent", "machines": [Machine, …]}.
+    Drill {"limit_s", "grow_bytes", "by", "absent", "gateways": [{"tag", "address"}, …],
+    "machines": [Machine, …]}.
 
     Says {"ready"}, then one line as each VM is started, then {"drilled": [result, …]}.
     """
@@ -111,11 +118,14 @@ class Drill:
         self.machines = machines
         self.limit_s, self.grow_bytes = float(request["limit_s"]), int(request["grow_bytes"])
         self.by, self.absent = str(request.get("by", "")), str(request.get("absent", ""))
+        self.gateways = [(str(one["tag"]), str(one["address"]))
+                         for one in request.get("gateways", ())]
         self.roots = [one.replica for one in machines]
         self.ovs = bridges.has_ovs()
         self.base = bridges.BRIDGE + drill_uuid(machines[0].uuid)[:8]
         self.results: Dict[str, Dict[str, Any]] = {}
         self.served: List[serving.Served] = []
+        self.prober: Optional[Prober] = None
 
     def run(self) -> List[Dict[str, Any]]:
         """Hold the drill and return what came of each VM, once nothing of it is left."""
@@ -128,6 +138,8 @@ class Drill:
             try:
                 self._hold()
             finally:
+                if self.prober is not None:
+                    self.prober.close()
                 stays = watchdog.end(self.results)
                 for served in self.served:
                     serving.stop(served)
@@ -140,9 +152,8 @@ class Drill:
     def _hold(self) -> None:
         judges: List[Judge] = []
         definitions = self._definitions()
-        networks = bridges.bridges_of(self.base, {
-            tag for domain in definitions.values() for tag in isolated.tags_of(domain)},
-            ovs=self.ovs)
+        networks = self._make_network(definitions)
+        calls = self._calls(networks)
         for one in self.machines:
             begun = time.monotonic()
             if one.replica not in definitions:
@@ -153,7 +164,7 @@ class Drill:
                 self._note(one, "failed", str(error))
                 continue
             judges.append(Judge(one.replica, drill_uuid(one.uuid), one.health, begun, left,
-                                self.absent))
+                                calls[one.replica], self.absent))
             say({"started": one.machine, "after_s": judges[-1].start_s}, 1)
         until = time.monotonic() + self.limit_s
         while any(not judge.over for judge in judges) and time.monotonic() < until:
@@ -169,6 +180,39 @@ class Drill:
             self._note(one, judge.outcome, judge.sentence, boot_s=judge.start_s,
                        health_s=judge.serves_s, grown_bytes=judge.grown_bytes(),
                        left_out=judge.left_out)
+
+    def _make_network(self, definitions: Dict[str, ET.Element]) -> Dict[str, str]:
+        """Write down what is made, make the bridges, and return them by VLAN tag."""
+        for one in self.machines:
+            if one.replica in definitions:
+                isolated.tag_cards(definitions[one.replica], one.vlans)
+        networks = bridges.bridges_of(self.base, {
+            tag for domain in definitions.values() for tag in isolated.tags_of(domain)},
+            ovs=self.ovs)
+        made = sorted(set(networks.values()))
+        for one in self.machines:
+            if one.replica in definitions:
+                write_plan(one.replica, {
+                    "uuid": drill_uuid(one.uuid), "name": isolated.PREFIX + one.machine,
+                    "bridges": made, "ports": ports_of(self.base, len(self.gateways))})
+        for bridge in made:
+            bridges.make_bridge(bridge, ovs=self.ovs)
+        return networks
+
+    def _calls(self, networks: Dict[str, str]) -> Dict[str, Calls]:
+        """Return, by replica, how each VM is asked over the network; set the prober up for it."""
+        wires = [Wire(networks[tag], tag, address) for tag, address in self.gateways
+                 if tag in networks]
+        found = {one.replica: Calls.of(one.health, one.address, one.mac, [
+            wire.address for wire in wires]) for one in self.machines}
+        questions = [each for one in found.values() for each in one.questions]
+        if questions:
+            try:
+                self.prober = Prober(self.base, wires, ovs=self.ovs)
+                self.prober.check(questions)
+            except TryAgain as error:
+                return {root: one.without(str(error)) for root, one in found.items()}
+        return {root: one._replace(prober=self.prober) for root, one in found.items()}
 
     def _limit(self, judge: Judge) -> None:
         """End a guest that writes more than it may, before anything else lacks the room."""
@@ -204,7 +248,6 @@ class Drill:
     def _start(self, one: Machine, domain: ET.Element, networks: Dict[str, str]) -> List[str]:
         """Start one VM's point; return what was left out of it."""
         root, name, uuid = one.replica, isolated.PREFIX + one.machine, drill_uuid(one.uuid)
-        write_plan(root, {"uuid": uuid, "name": name, "bridges": sorted(set(networks.values()))})
         for path in (os.path.dirname(root), root):
             _let_pass(path)
         disks = _pin(one, domain)
@@ -214,8 +257,6 @@ class Drill:
         made = _definition(one, domain, disks, sockets)
         left = ["its medium %s" % medium for medium in isolated.put_on_served(made, sockets)]
         left += isolated.isolate(made, name, uuid, networks, ovs=self.ovs)
-        for bridge in sorted(set(networks.values())):
-            bridges.make_bridge(bridge, ovs=self.ovs)
         if is_gone():
             raise TryAgain("the controller went away before it was started")
         virsh("create", files=(ET.tostring(made, encoding="unicode"),), patience_s=CREATE_S)

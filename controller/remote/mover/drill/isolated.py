@@ -27,6 +27,16 @@ OF_CARD = {"source", "target", "virtualport", "bandwidth", "filterref", "backend
 OUTWARD_INPUT = {"passthrough", "evdev"}
 
 
+def tag_cards(domain: ET.Element, vlans: Mapping[str, str]) -> None:
+    """Tag the cards whose VLAN is declared and not in the definition: their bridge tagged them."""
+    for card in domain.iterfind("devices/interface"):
+        mac = card.find("mac")
+        tag = vlans.get("" if mac is None else mac.get("address", "").lower(), "")
+        if tag and not _tag_of(card):
+            _remove(card, {"vlan"})
+            ET.SubElement(ET.SubElement(card, "vlan"), "tag", id=tag)
+
+
 def tags_of(domain: ET.Element) -> Set[str]:
     """Return the VLAN tags of a domain's cards, those of a trunk joined; empty: untagged."""
     return {_tag_of(card) for card in domain.iterfind("devices/interface")}

@@ -1,8 +1,9 @@
 """
-Whether a drilled guest serves, as its policy declares: it runs, has booted, and its agent answers.
+Whether a drilled guest serves, as its policy declares: it runs, has booted, and its agent, its port
+or a ping answers.
 
-What goes over a network (a port, a ping) is not asked: the host has no address in the drill's, on
-purpose. Where the policy wants it, the guest has booted, and is not called proven.
+What goes over the network is asked by the drill's prober. Where that cannot ask, or proves nothing,
+the guest has booted, and is not called proven.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from mover.backup.virsh import VirshError, virsh
+from mover.drill.calls import Calls
 from mover.drill.remains import folder_of
 
 PING = json.dumps({"execute": "guest-ping"})
@@ -25,9 +27,9 @@ class Judge:
     """One guest of a drill, from its start until it is proven or given up."""
 
     def __init__(self, root: str, uuid: str, health: Dict[str, Any], begun: float,
-                 left_out: List[str], absent: str = "") -> None:
+                 left_out: List[str], calls: Calls, absent: str = "") -> None:
         self.root, self.uuid, self.health, self.left_out = root, uuid, health, left_out
-        self._absent, self._booted = absent, False
+        self._calls, self._absent, self._booted = calls, absent, False
         self._begun, self._running = begun, time.monotonic()
         self.start_s = round(self._running - begun, 2)
         self.serves_s: Optional[float] = None
@@ -60,7 +62,7 @@ class Judge:
         self._lacks = list(self._missing(state))
         if not self._lacks:
             self.serves_s = round(time.monotonic() - self._begun, 2)
-            self.end("booted" if self._unasked() else "proven", self._said())
+            self.end("booted" if self._calls.why_unasked else "proven", self._said())
 
     def finish(self) -> None:
         """Decide it, if it is not decided: the time is over."""
@@ -75,7 +77,8 @@ class Judge:
         ran_s, found = time.monotonic() - self._running, []
         if state != "running":
             found.append("it is %s" % state)
-        wanted_s = float(self.health.get("boots_s") or (0 if self.health.get("agent") else ALIVE_S))
+        asks = self.health.get("agent") or self._calls.questions
+        wanted_s = float(self.health.get("boots_s") or (0 if asks else ALIVE_S))
         if ran_s < wanted_s:
             found.append("it has not run for %g s yet" % wanted_s)
         elif not self._has_read():
@@ -86,7 +89,7 @@ class Judge:
                 virsh("qemu-agent-command", self.uuid, PING, "--timeout", "2", patience_s=VIRSH_S)
             except VirshError:
                 found.append("its guest agent does not answer")
-        return found
+        return found + (self._calls.lacking() if state == "running" else [])
 
     def _has_read(self) -> bool:
         try:
@@ -96,18 +99,10 @@ class Judge:
         return any(map(int, re.findall(r"\bblock\.[0-9]+\.rd\.reqs=([0-9]+)", told)))
 
     def _said(self) -> str:
-        said = ["its guest agent answers"] if self.health.get("agent") else [
-            "it runs and reads of its disks"]
-        if self._unasked():
-            said.append("%s was not asked: nothing reaches a drill's network"
-                        % " and ".join(self._unasked()))
-        return "; ".join(said)
-
-    def _unasked(self) -> List[str]:
-        """Return what the policy wants to be asked over a network."""
-        wanted = [("port %s" % self.health["tcp"]) if self.health.get("tcp") else "",
-                  "a ping" if self.health.get("ping") else ""]
-        return [one for one in wanted if one]
+        said = ["its guest agent answers"] if self.health.get("agent") else []
+        if not said and (self._calls.why_unasked or not self._calls.wanted):
+            said = ["it runs and reads of its disks"]
+        return "; ".join(said + self._calls.said())
 
     def grown_bytes(self) -> int:
         """Return what the guest's overlays take up."""

@@ -6,9 +6,9 @@ What a drill has made, written down before it is made, and how it is taken away.
     REPLICA/drill/*.qcow2       the overlays that the guest writes to; its NVRAM
     state.json                  a pin, `drill`, and later what the drill has found out
 
-Taking away looks, and remembers nothing: domain, bridges, sockets, pin, folder, in this order, each
-by the name that plan.json gives it. So it may be cut off anywhere and be begun again, by the
-watchdog, by the next drill, or by the sweep.
+Taking away looks, and remembers nothing: domain, bridges, ports, sockets, pin, folder, in this
+order, each by the name that plan.json gives it. So it may be cut off anywhere and be begun again,
+by the watchdog, by the next drill, or by the sweep.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Dict, List, Optional
 from uuid import UUID, uuid5
 
 from mover.backup.virsh import GONE, VirshError, virsh
-from mover.drill.bridges import remove_bridges
+from mover.drill.bridges import remove_bridges, remove_ports
 from mover.drill.isolated import PREFIX
 from mover.drill.serving import remove_sockets
 from mover.errors import MoverError, Refused, TryAgain
@@ -90,6 +90,7 @@ def take_away(root: str, result: Optional[Dict[str, Any]] = None) -> None:
     if uuid:
         end_domain(str(uuid))
     remove_bridges([str(name) for name in plan.get("bridges", ())])
+    remove_ports([str(name) for name in plan.get("ports", ())])
     if plan.get("name"):
         remove_sockets(str(plan["name"]))
     _unpin(root, result)

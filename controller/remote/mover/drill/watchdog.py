@@ -18,7 +18,7 @@ import select
 import time
 from typing import Any, Dict, List, Optional
 
-from mover.detached import detach, read_report
+from mover.detached import detach, read_line
 from mover.drill.remains import take_away_stubbornly
 
 AWAY_S = 6 * 3600.0
@@ -37,7 +37,7 @@ class Watchdog:
         try:
             os.write(self._commands, json.dumps(results).encode() + b"\n")
             os.close(self._commands)
-            return read_report(self._report)
+            return read_line(self._report)
         except OSError:
             return None
         finally:
