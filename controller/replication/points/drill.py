@@ -97,6 +97,7 @@ def _described(one: DrilledMachine, node: str, result: Any) -> str:
     took += [f"was proven after {float(result['health_s']):.1f} s"] if result.get(
         "health_s") is not None else []
     left = [f"not in it: {', '.join(result['left_out'])}"] if result.get("left_out") else []
+    left += [f"what its screen showed is in {result['screen']}"] if result.get("screen") else []
     left += [f"of the drill there stays: {result['stays']}"] if result.get("stays") else []
     words = f" ({', '.join(took)})" if took else ""
     return "; ".join([f"restore point {one.sequence} of {one.machine} on {node} is"

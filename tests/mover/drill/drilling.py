@@ -75,7 +75,7 @@ elif words[0] == "create":
         io(image, "write -P 7 0 64k", "read -P 7 0 64k")
 elif words[0] == "qemu-agent-command":
     say("{{}}") if plays.get("agent") else fail("Guest agent is not responding")
-elif not file_of(words[-1]).exists():
+elif not file_of(words[1] if words[0] == "screenshot" else words[-1]).exists():
     fail("failed to get domain '%s'" % words[-1])
 elif words[0] == "domname":
     say(ET.parse(file_of(words[-1])).findtext("name"))
@@ -83,6 +83,10 @@ elif words[0] == "destroy":
     file_of(words[-1]).unlink()
 elif words[0] == "domstate":
     say(plays.get("state", "running"))
+elif words[0] == "screenshot":
+    if plays.get("screen") is None:
+        fail("no screen")
+    Path(words[2]).write_bytes(plays["screen"].encode("latin-1"))
 elif words[0] == "domstats":
     say("  block.0.rd.reqs=%d" % plays.get("reads", 5))
 else:

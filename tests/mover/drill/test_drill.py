@@ -274,3 +274,37 @@ def test_a_vm_that_misses_its_group_is_not_called_broken_for_that(
     assert ("without " + absent in told["sentence"]) == bool(absent)
     host.plays(reads=0)
     assert host.drill(health={"agent": True}, limit_s=2, absent=absent)["outcome"] == "unproven"
+
+
+VIDEO = "<video><model type='virtio'/></video>"
+
+
+def test_what_a_guest_showed_is_kept_for_root_alone_and_the_oldest_goes(host: Host) -> None:
+    host.pool.define(3, definition(more=VIDEO))
+    host.plays(screen="\x89PNG as it is")
+    (host.root / "_screens").mkdir()
+    for number in range(1, 6):
+        (host.root / f"_screens/{number:06d}-point-2.png").write_bytes(b"")
+    told = host.drill(health={"boots_s": 0.1})
+    assert told["screen"] == f"{host.root}/_screens/000006-point-3.png"
+    assert Path(told["screen"]).stat().st_mode & 0o777 == 0o600
+    assert sorted(one.name[:6] for one in (host.root / "_screens").iterdir()) == [
+        "000003", "000004", "000005", "000006"]
+    assert host.left() == []
+    assert_every_point_reads_as_its_disk(host.machine)
+
+
+@pytest.mark.parametrize(("video", "screen", "said"), [
+    (VIDEO, None, [
+        "a picture of its screen (no screen)"]), (VIDEO, "no picture", [
+        "a picture of its screen (it is no picture)"]), ("", None, []),
+    ("<video><model type='none'/></video>", None, [])])
+def test_a_screen_that_can_not_be_seen_proves_nothing_else(
+        host: Host, video: str, screen: str | None, said: list[str]) -> None:
+    host.pool.define(3, definition(more=video))
+    host.plays(screen=screen)
+    told = host.drill(health={"boots_s": 0.1})
+    assert told["outcome"] == "proven"
+    assert "screen" not in told
+    assert [one[:len(word)] for one, word in zip(told["left_out"], said, strict=True)] == said
+    assert not (host.root / "_screens/.part").exists()

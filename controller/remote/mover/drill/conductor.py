@@ -23,7 +23,7 @@ import os
 import select
 import time
 import xml.etree.ElementTree as ET
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from mover.backup.virsh import VirshError, virsh
 from mover.drill import bridges, isolated, serving
@@ -40,6 +40,7 @@ from mover.drill.remains import (
     take_away_stubbornly,
     write_plan,
 )
+from mover.drill.screens import has_display, keep_screen
 from mover.drill.watchdog import Watchdog
 from mover.errors import MoverError, Refused, TryAgain
 from mover.failover.definition import Place, nvram_of, parse_definition, render, targets_of
@@ -126,6 +127,7 @@ class Drill:
         self.results: Dict[str, Dict[str, Any]] = {}
         self.served: List[serving.Served] = []
         self.prober: Optional[Prober] = None
+        self.shown: Set[str] = set()        # replicas whose guests have a display
 
     def run(self) -> List[Dict[str, Any]]:
         """Hold the drill and return what came of each VM, once nothing of it is left."""
@@ -177,9 +179,20 @@ class Drill:
         for judge in judges:
             judge.finish()
             one = next(one for one in self.machines if one.replica == judge.root)
+            screen = self._screen(one, judge)
             self._note(one, judge.outcome, judge.sentence, boot_s=judge.start_s,
                        health_s=judge.serves_s, grown_bytes=judge.grown_bytes(),
-                       left_out=judge.left_out)
+                       left_out=judge.left_out, **screen)
+
+    def _screen(self, one: Machine, judge: Judge) -> Dict[str, str]:
+        """Return where the picture is kept of what a guest shows at the end, if it shows any."""
+        if one.replica not in self.shown or judge.outcome == "cut off":
+            return {}
+        try:
+            return {"screen": keep_screen(one.replica, judge.uuid, one.sequence)}
+        except TryAgain as error:
+            judge.left_out.append("a picture of its screen (%s)" % error)
+            return {}
 
     def _make_network(self, definitions: Dict[str, ET.Element]) -> Dict[str, str]:
         """Write down what is made, make the bridges, and return them by VLAN tag."""
@@ -256,6 +269,8 @@ class Drill:
         sockets = self.served[-1].sockets
         made = _definition(one, domain, disks, sockets)
         left = ["its medium %s" % medium for medium in isolated.put_on_served(made, sockets)]
+        if has_display(made):
+            self.shown.add(root)
         left += isolated.isolate(made, name, uuid, networks, ovs=self.ovs)
         if is_gone():
             raise TryAgain("the controller went away before it was started")
