@@ -145,4 +145,4 @@ def _schedule(site: str, tally: Tally, hosts: tuple[str, ...], known: Known) -> 
     return Schedule(
         None if last_s is None else proofs.after_s + last_s, tally.starts, tally.measured,
         tally.oldest_at, tally.starts if nobody else ordered, nobody, proofs.unproven,
-        proofs.by_bmc)
+        proofs.by_bmc, tally.drilled, tally.oldest_drilled_at)

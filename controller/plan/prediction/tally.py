@@ -5,16 +5,18 @@ Rule 1: this is worked out for every VM at each decision. Each is looked at once
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from controller.model.protection_policy import HealthSpec
+from controller.model.replica import SEEN, DrillFacts, DrillOutcome
 from controller.model.virtual_machine import Power
 from controller.plan.failover.situation import who_orders
 from controller.plan.prediction.proof import grant_lacks
 from controller.plan.prediction.schedule import Batch
 from controller.plan.replication.protected_machine import ProtectedMachine
+from controller.plan.survey.context import Boot
 from controller.plan.survey.survey import Survey
 
 ASSUMED_START_S: Final = 2.0
@@ -34,6 +36,9 @@ class Tally:
     starts: int = 0
     measured: int = 0
     oldest_at: float | None = None
+    drilled: int = 0
+    """Of how many of these the last drill has proven the replica."""
+    oldest_drilled_at: float | None = None
     asked: int = 0
     """How many start only once a person orders it, though somebody else may begin others."""
     spared: int = 0
@@ -46,13 +51,14 @@ class Tally:
         self.automatic += other.automatic
         self.starts += other.starts
         self.measured += other.measured
+        self.drilled += other.drilled
         self.asked += other.asked
         self.spared += other.spared
         if other.worst_at is not None and (self.worst_at is None or (
                 other.worst_at, other.worst) < (self.worst_at, self.worst)):
             self.worst_at, self.worst = other.worst_at, other.worst
-        if other.oldest_at is not None:
-            self.oldest_at = min(other.oldest_at, self.oldest_at or other.oldest_at)
+        self.oldest_at = _older(self.oldest_at, other.oldest_at)
+        self.oldest_drilled_at = _older(self.oldest_drilled_at, other.oldest_drilled_at)
         for key, batch in other.batches.items():
             self.batches[key].add(batch)
 
@@ -102,12 +108,16 @@ def tally_of(machines: Iterable[ProtectedMachine], known: Known) -> Tally:
 def _count_start(one: ProtectedMachine, node: str, tally: Tally, known: Known) -> None:
     """Count a VM that comes back and starts."""
     survey, health = known.survey, one.policy.health
-    boot, asks = survey.context.boots.get(one.name), health.asks
-    start_s = ASSUMED_START_S / known.widths.get(node, 1) if boot is None else boot.start_s
+    drills, width = one.current.replica.drills if one.current else (), known.widths.get(node, 1)
+    boot, asks = measured_boot(survey.context.boots.get(one.name), drills, width), health.asks
+    start_s = ASSUMED_START_S / width if boot is None else boot.start_s
     tally.starts += 1
     if boot is not None and (boot.boot_s is not None or not asks):
         tally.measured += 1
-        tally.oldest_at = boot.at if tally.oldest_at is None else min(boot.at, tally.oldest_at)
+        tally.oldest_at = _older(tally.oldest_at, boot.at)
+    if drills and drills[-1].outcome is DrillOutcome.PROVEN:
+        tally.drilled += 1
+        tally.oldest_drilled_at = _older(tally.oldest_drilled_at, drills[-1].at)
     batch = tally.batches[one.vm.spec.start_order, node]
     if asks:
         batch.watched.append((start_s, boot_s(health, None if boot is None else boot.boot_s)))
@@ -119,6 +129,30 @@ def _count_start(one: ProtectedMachine, node: str, tally: Tally, known: Known) -
         tally.asked += 1
     elif policy.isolation == "run":
         tally.spared += 1
+
+
+def measured_boot(boot: Boot | None, drills: Sequence[DrillFacts], width: int) -> Boot | None:
+    """Return how long a VM's last start took, in a failover or a drill; None: nobody knows.
+
+    A drill starts one VM after another. In a failover a host starts several at a time, so the share
+    of each is so much smaller. What the newer one has not seen is known from the older.
+    """
+    if not drills:
+        return boot
+    seen = next((one for one in reversed(drills) if one.outcome in SEEN and one.boot_s is not None),
+                None)
+    if seen is None or seen.boot_s is None:
+        return boot
+    drilled = Boot(seen.boot_s / width, seen.at, seen.health_s)
+    if boot is None:
+        return drilled
+    newer, older = (drilled, boot) if drilled.at > boot.at else (boot, drilled)
+    return newer if newer.boot_s is not None else replace(newer, boot_s=older.boot_s)
+
+
+def _older(at: float | None, other: float | None) -> float | None:
+    """Return the earlier of two instants, where any is known."""
+    return other if at is None else at if other is None else min(at, other)
 
 
 def boot_s(health: HealthSpec, measured_s: float | None) -> float:
