@@ -296,8 +296,8 @@ def test_what_a_guest_showed_is_kept_for_root_alone_and_the_oldest_goes(host: Ho
 
 @pytest.mark.parametrize(("video", "screen", "said"), [
     (VIDEO, None, [
-        "a picture of its screen (no screen)"]), (VIDEO, "no picture", [
-        "a picture of its screen (it is no picture)"]), ("", None, []),
+        "a screenshot (no screen)"]), (VIDEO, "no image", [
+        "a screenshot (it is no image)"]), ("", None, []),
     ("<video><model type='none'/></video>", None, [])])
 def test_a_screen_that_can_not_be_seen_proves_nothing_else(
         host: Host, video: str, screen: str | None, said: list[str]) -> None:

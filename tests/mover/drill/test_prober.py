@@ -21,8 +21,13 @@ HOST = """
 import json, os, sys
 from mover.drill.bridges import bridges_of, make_bridge
 from mover.drill.prober import Prober, Question, Wire
+
+def say(told):
+    sys.stdout.write(json.dumps(told) + chr(10))
+    sys.stdout.flush()
+
 make_bridge("hsd0a", ovs=False)
-print(flush=True)
+say({})
 sys.stdin.readline()
 prober = Prober("hsd0", [Wire("hsd0a", "", "10.2.0.254/24")], ovs=False)
 for line in sys.stdin:
@@ -31,16 +36,17 @@ for line in sys.stdin:
     if word == "check":
         prober.check([question])
     said = prober.ask(question) if word == "ask" else None
-    print(json.dumps({"said": said, "lies": prober.lies}), flush=True)
+    say({"said": said, "lies": prober.lies})
 prober.close()
-print(json.dumps(sorted(os.listdir("/sys/class/net"))), flush=True)
+say(sorted(os.listdir("/sys/class/net")))
 """
 SYSFS = ["sh", "-ec", 'mount -t sysfs none /sys; exec "$@"', "sh"]
 GUEST = """
 import socket, sys
 sys.stdin.readline()
 listening = socket.create_server(("0.0.0.0", 8080))
-print(flush=True)
+sys.stdout.write(chr(10))
+sys.stdout.flush()
 sys.stdin.readline()
 """
 

@@ -185,13 +185,13 @@ class Drill:
                        left_out=judge.left_out, **screen)
 
     def _screen(self, one: Machine, judge: Judge) -> Dict[str, str]:
-        """Return where the picture is kept of what a guest shows at the end, if it shows any."""
+        """Return where a screenshot is kept of what a guest shows at the end, if it shows any."""
         if one.replica not in self.shown or judge.outcome == "cut off":
             return {}
         try:
             return {"screen": keep_screen(one.replica, judge.uuid, one.sequence)}
         except TryAgain as error:
-            judge.left_out.append("a picture of its screen (%s)" % error)
+            judge.left_out.append("a screenshot (%s)" % error)
             return {}
 
     def _make_network(self, definitions: Dict[str, ET.Element]) -> Dict[str, str]:

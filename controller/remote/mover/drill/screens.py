@@ -1,5 +1,5 @@
 """
-What a drilled guest showed at the end of its drill, where it has a display: a few small pictures.
+What a drilled guest showed at the end of its drill, where it has a display: a few screenshots.
 
 They are kept in the replica's folder and go with it. No disk has a folder of that name.
 """
@@ -27,7 +27,7 @@ def has_display(domain: ET.Element) -> bool:
 
 def keep_screen(root: str, uuid: str, sequence: int) -> str:
     """
-    Keep a picture of what a guest shows, and return its path; the oldest of its replica go.
+    Keep a screenshot of what a guest shows, and return its path; the oldest of its replica go.
 
     Errors: TryAgain where there is none.
     """
@@ -40,7 +40,7 @@ def keep_screen(root: str, uuid: str, sequence: int) -> str:
         virsh("screenshot", uuid, part, patience_s=VIRSH_S)
         kind, size_bytes = _kind_of(part), os.stat(part).st_size
         if kind is None or size_bytes > MOST_BYTES:
-            raise TryAgain("it is no picture" if kind is None else "it has %d MiB" % (
+            raise TryAgain("it is no image" if kind is None else "it has %d MiB" % (
                 size_bytes >> 20))
         number = max([int(name.partition("-")[0]) for name in _names(folder)], default=0) + 1
         path = os.path.join(folder, "%06d-point-%d.%s" % (number, sequence, kind))
@@ -57,7 +57,7 @@ def keep_screen(root: str, uuid: str, sequence: int) -> str:
 
 
 def _names(folder: str) -> "list[str]":
-    """Return the names of the pictures, oldest first."""
+    """Return the names of the screenshots, oldest first."""
     return sorted(name for name in os.listdir(folder) if name.partition("-")[0].isdigit())
 
 
