@@ -2,35 +2,57 @@
 
 import asyncio
 import json
+from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from controller.cli.app import build
-from controller.cli.demo import talk_estate
-from controller.cli.view.demo_screen import Screen
+from controller.cli.demo import _play, talk_estate
+from controller.cli.view.demo_screen import Plain, Screen
 from controller.cli.view.demo_script import ACTS, LOST_AND_FOUND
 from controller.cli.view.demo_table import closing_table
 from controller.model.units import render_duration
 from controller.providers.simulated.virtual_time import run_virtual
-from controller.reconcile.rehearsal import Act, Rehearsal, Scene
+from controller.reconcile.rehearsal import Act, Rehearsal, Scene, to_json
 
 
 @pytest.fixture(scope="module")
-def told() -> str:
-    """What `hotsite demo --json` says."""
-    result = CliRunner().invoke(build(), ["demo", "--json"])
-    assert result.exit_code == 0, result.output
-    return result.output
+def whole() -> tuple[str, list[str]]:
+    """What the whole demo says as JSON, and what it says where nobody watches; it is played once.
+    """
+    out = StringIO()
+    shell = Console(file=out, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    scenes = _play(talk_estate(), 1, 0.0, Plain(shell))
+    closing_table(shell, scenes)
+    return (json.dumps({"faults": [to_json(scene) for scene in scenes]}),
+            out.getvalue().rstrip().splitlines())
 
 
 @pytest.fixture(scope="module")
-def lines() -> list[str]:
-    """What `hotsite demo` says where nobody watches."""
-    result = CliRunner().invoke(build(), ["demo", "--seed", "1"])
-    assert result.exit_code == 0, result.output
-    return result.output.rstrip().splitlines()
+def told(whole: tuple[str, list[str]]) -> str:
+    """The JSON."""
+    return whole[0]
+
+
+@pytest.fixture(scope="module")
+def lines(whole: tuple[str, list[str]]) -> list[str]:
+    """The lines."""
+    return whole[1]
+
+
+def test_the_verb_tells_the_same_story_as_json_and_as_lines(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    acts = ACTS[:1]
+    monkeypatch.setattr("controller.cli.view.demo_script.ACTS", acts)
+    as_json, as_lines = (CliRunner().invoke(build(), ["demo", *words])
+                         for words in (["--json"], ["--seed", "1"]))
+    assert as_json.exit_code == as_lines.exit_code == 0, as_json.output
+    faults = json.loads(as_json.output)["faults"]
+    assert [one["fault"] for one in faults][1:] == [act.title for act in acts]
+    assert_same_story(faults, as_lines.output.rstrip().splitlines())
 
 
 def test_every_fault_is_noticed_and_healed(told: str) -> None:
@@ -40,8 +62,8 @@ def test_every_fault_is_noticed_and_healed(told: str) -> None:
     assert all(one["noticed_after_s"] <= one["healed_after_s"] for one in faults)
 
 
-def test_the_same_seed_tells_the_same_story(told: str, lines: list[str]) -> None:
-    faults = json.loads(told)["faults"]
+def assert_same_story(faults: list[dict[str, Any]], lines: list[str]) -> None:
+    """Check that a table of lines says of each fault what the JSON says."""
     rows = lines[-len(faults) - 2:-2]
     for row, one in zip(rows, faults, strict=True):
         assert row.startswith(one["fault"])
@@ -49,6 +71,10 @@ def test_the_same_seed_tells_the_same_story(told: str, lines: list[str]) -> None
             told = {f" {render_duration(round(one[moment] + edge, 1))} "
                     for edge in (-0.01, 0.01)}      # it was rounded twice
             assert any(words in row for words in told), (row, one)
+
+
+def test_the_table_says_what_the_json_says(told: str, lines: list[str]) -> None:
+    assert_same_story(json.loads(told)["faults"], lines)
 
 
 def test_the_storm_gate_holds_in_the_demo(told: str) -> None:
@@ -101,7 +127,7 @@ def test_the_screen_shows_both_sites_their_hosts_and_a_silent_one() -> None:
     shell = Console(width=140, height=50, record=True, highlight=False, force_terminal=True)
     screen = Screen(shell, 0.0)
 
-    async def whole() -> None:
+    async def watched() -> None:
         rehearsal = Rehearsal(talk_estate(), 1, screen.say)
         playing = asyncio.create_task(rehearsal.play((Act("a host hangs", ("hang 33par-esx2",),
                                                          ("wake 33par-esx2",)),)))
@@ -109,7 +135,7 @@ def test_the_screen_shows_both_sites_their_hosts_and_a_silent_one() -> None:
         shell.log(screen.draw(rehearsal))
         await playing
 
-    run_virtual(whole())
+    run_virtual(watched())
     text = shell.export_text()
     assert "paris" in text
     assert "milan" in text

@@ -20,8 +20,8 @@ from tests.bench.replication import aside
 from tests.bench.replication.scale import LARGE, SMALL, Scale
 
 BENCHES = ("increment", "mend", "latency", "retention", "delay", "thin", "copy")
-ASKED_FOR = ("estate",)
-"""Run only when named: they take half an hour."""
+ASKED_FOR = ("estate", "profile")
+"""Run only when named: the first takes half an hour, the second draws pictures."""
 OUT = Path("bench-replication.json")
 
 

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 STATE = Path("/var/lib/hotsite-lab-bench")
 INSIDE = "HOTSITE_BENCH_ASIDE"
 """In the environment of a bench that is in its namespaces already."""
+PROGRAMS = "HOTSITE_BENCH_PROGRAMS"
+"""In the environment of a bench for which the programs of this machine are written to that file."""
 SCRIPT = 'mount -t tmpfs tmpfs /run && ip link set lo up && "$@"; exit $?'
 
 
@@ -24,12 +27,35 @@ def run_inside(argv: list[str]) -> int:
     environment = {**os.environ, "HOTSITE_LAB": str(STATE), INSIDE: "1",
                    "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
     try:
-        return subprocess.run(
-            ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
-             "sh", "-c", SCRIPT, "sh", sys.executable, "-m", "tests.bench.replication", *argv],
-            env=environment, check=False).returncode
+        with programs_told(environment, wanted="profile" in argv):
+            return run_unshared(argv, environment)
     finally:
         shutil.rmtree(STATE, ignore_errors=True)
+
+
+def run_unshared(argv: list[str], environment: dict[str, str]) -> int:
+    """Run this program in new namespaces and return its exit status."""
+    return subprocess.run(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
+         "sh", "-c", SCRIPT, "sh", sys.executable, "-m", "tests.bench.replication", *argv],
+        env=environment, check=False).returncode
+
+
+@contextmanager
+def programs_told(environment: dict[str, str], *, wanted: bool) -> Iterator[None]:
+    """Have this machine's programs written to a file while the block lasts, if wanted."""
+    if not wanted:
+        yield
+        return
+    with NamedTemporaryFile(suffix=".jsonl") as told:
+        teller = subprocess.Popen([sys.executable, "-m",
+                                   "tests.bench.replication.profile.processes", told.name])
+        environment[PROGRAMS] = told.name
+        try:
+            yield
+        finally:
+            teller.terminate()
+            teller.wait()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """No guest stays frozen, whatever happens to its agent, libvirt or the mover; libvirt is played."""
 
+import fcntl
 import os
 import re
 import select
@@ -67,7 +68,20 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guest]:
     monkeypatch.setattr(offline, "FOLDER", str(tmp_path))
     monkeypatch.setattr(quiesce, "PAUSE_S", 0.1)
     yield Guest(tmp_path)
-    (tmp_path / "gone").touch()     # whoever still stands by leaves
+    (tmp_path / "gone").touch()     # whoever still stands by leaves, before the played virsh goes
+    wait_until(lambda: is_free(tmp_path / f"freeze-{UUID}.lock"))
+
+
+def is_free(lock: Path) -> bool:
+    """Return whether no process holds a lock."""
+    if not lock.exists():
+        return True
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def test_a_guest_is_frozen_for_the_block_and_nobody_stays(guest: Guest) -> None:
