@@ -52,11 +52,11 @@ class Spans:
                 self._add(f"{node}: open a session for {verb}", began_s)
                 yield Heard(self, node, verb, talk)
 
-        SshTransport.converse = converse            # type: ignore[method-assign,assignment]
+        type.__setattr__(SshTransport, "converse", converse)
         try:
             yield
         finally:
-            SshTransport.converse = plain           # type: ignore[method-assign]
+            type.__setattr__(SshTransport, "converse", plain)
 
     def _add(self, name: str, began_s: float) -> None:
         self.found.append(Span(CONTROLLER, name, began_s, time.monotonic()))
