@@ -14,6 +14,7 @@ from controller.failover.orders import (
     Revoke,
     WriteRecord,
 )
+from controller.failover.states import Phase
 from tests.simulation.failover.deck import MASK, SHARES
 from tests.simulation.failover.estate import Estate
 from tests.simulation.failover.hands import carry_out
@@ -62,6 +63,17 @@ class Answer:
 
 
 @dataclass
+class Doom:
+    """A death that waits for a phase, for whichever controller comes to it first."""
+
+    phase: Phase
+    after: int
+    """How many orders are carried out in that phase before it."""
+    met: str = ""
+    """Who died of it."""
+
+
+@dataclass
 class Controller(Grantor):
     """One controller."""
 
@@ -87,6 +99,7 @@ class Controller(Grantor):
     said: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dies_after: int | None = None
     """After how many orders it dies; None: not for now."""
+    doom: "Doom | None" = None
     decisions: tuple[Decision, ...] = ()
     concerned: frozenset[str] = frozenset()
     known: object = None
@@ -332,6 +345,9 @@ class Controller(Grantor):
                 self._tell(decision)
                 check_orders(self.world, situation, decision)
         self.decisions = self.known_decisions
+        self._meet_doom()
+        if not self.alive:
+            return
         for order in (order for decision in self.decisions for order in decision.orders):
             if self.dies_after is not None:
                 self.dies_after -= 1
@@ -340,6 +356,16 @@ class Controller(Grantor):
                     self.die()
                     return
             carry_out(self, order)
+
+    def _meet_doom(self) -> None:
+        """Die where it is told to: in a phase, after so many orders."""
+        doom = self.doom
+        if doom is not None and not doom.met and any(
+                decision.phase is doom.phase for decision in self.decisions):
+            doom.met, self.dies_after = self.name, doom.after
+            if not any(decision.orders for decision in self.decisions):
+                self.dies_after = None
+                self.die()
 
     def _tell(self, decision: Decision) -> None:
         """Add to the story what is decided, where it is anything new."""
