@@ -130,12 +130,12 @@ class Hotsite:
     # --- the loop
 
     @contextmanager
-    def running(self) -> Iterator["Loop"]:
+    def running(self, *words: str) -> Iterator["Loop"]:
         """Keep the loop going on the specs, and end it as a service manager does."""
         log = self.state.parent / "run.log"
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         with log.open("a") as out:
-            process = subprocess.Popen(self.command("run", str(self.specs), "--json"),
+            process = subprocess.Popen(self.command("run", str(self.specs), "--json", *words),
                                        stdout=out, stderr=subprocess.STDOUT, env=environment)
         loop = Loop(self, process, log)
         try:

@@ -164,10 +164,10 @@ class Controller(Grantor):
         if not self.alive or self.register is None:
             return
         world, register, asked_at = self.world, self.register, self.world.now
-        if not self.conducts():
-            self.refresh_lines()
         if world.answers(self.name, "hq"):
             free = (world.now - register.renewed_at) >= TTL_S * (1 + MARGIN)
+            if (free or register.holder == self.name) and not self.conducts():
+                self.refresh_lines()    # it grants from now on
             if register.holder != self.name and free:
                 register.holder, register.term = self.name, register.term + 1
                 self.term, self.term_at = register.term, world.now
@@ -304,10 +304,13 @@ class Controller(Grantor):
         """Complete what a node answered by what it says of those that ask it."""
         answer = self.answers[node.name]
         mine = sorted(self.concerned & node.lines.keys())
-        answer.grants_s = {host: node.last_grant_s(host, answer.at) for host in mine}
-        if not isinstance(node, Host):
-            answer.heard_s = {host: heard_s for host in mine
-                              if (heard_s := node.heard_s(host, answer.at)) is not None}
+        if isinstance(node, Host):
+            answer.grants_s = {host: node.last_grant_s(host, answer.at) for host in mine}
+            return
+        said = {host: node.said_of(host, answer.at) for host in mine}
+        answer.grants_s = {host: grant_s for host, (grant_s, _) in said.items()}
+        answer.heard_s = {host: heard_s for host, (_, heard_s) in said.items()
+                          if heard_s is not None}
 
     def _learn(self, host: Host, facts: Facts) -> None:
         """Keep what is to be known of a host when it is silent."""

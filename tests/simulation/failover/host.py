@@ -103,7 +103,8 @@ class Host(Node):
 
     def _content(self, at: float) -> bool:
         """Whether it was granted lately, as seen at a time up to now."""
-        return (at - self.granted_by(at)) * self.rate < GUARD.deadline_s
+        return ((at - self.granted_at) * self.rate < GUARD.deadline_s
+                or (at - self.granted_by(at)) * self.rate < GUARD.deadline_s)
 
     def granted_by(self, end: float) -> float:
         """Return the ask of its youngest grant that arrived before a time."""

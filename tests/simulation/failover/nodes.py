@@ -56,16 +56,20 @@ class Grantor:
 
     def last_grant_s(self, host: str, at: float) -> float:
         """How long ago it had granted last, by its own clock, at a time since the last change."""
-        born_at = NEVER if self.world.mistakes.no_restart_rule else self.born_at
         line = self.lines[host]
-        noted = line.noted if self.world.exact else line.until(at).noted
-        return (at - max(noted, born_at)) * self.rate
+        return self._granted_s(line.noted if self.world.exact else line.until(at).noted, at)
 
-    def heard_s(self, host: str, at: float) -> float | None:
-        """How long ago it had heard a host last; None: not since it restarted."""
+    def said_of(self, host: str, at: float) -> tuple[float, float | None]:
+        """Return the same, and how long ago it had heard a host last; None: not since it restarted.
+        """
         line = self.lines[host]
-        heard = line.heard if self.world.exact else line.until(at).heard
-        return None if heard <= NEVER else at - heard
+        found = line if self.world.exact else line.until(at)
+        heard = found.heard
+        return self._granted_s(found.noted, at), None if heard <= NEVER else at - heard
+
+    def _granted_s(self, noted: float, at: float) -> float:
+        born_at = NEVER if self.world.mistakes.no_restart_rule else self.born_at
+        return (at - max(noted, born_at)) * self.rate
 
     def revoke(self, host: str, epoch: int) -> None:
         """Refuse a host from now on; an older order changes nothing."""

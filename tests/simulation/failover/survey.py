@@ -79,24 +79,37 @@ def _host(me: Controller, host: Host) -> HostSituation:
         if word is not None else None)
 
 
+Fresh = dict[str, tuple[dict[str, float], dict[str, int], float]]
+"""Of each node that answered lately: who was granted how long ago then, whom it refuses, and how
+long ago that was, by our clock."""
+
+
+def _fresh(me: Controller) -> Fresh:
+    now = me.world.now
+    return {name: (answer.grants_s, answer.facts.revoked, (now - answer.at) * me.rate)
+            for name, answer in me.answers.items() if now - answer.at <= FRESH_S}
+
+
 def _grants(me: Controller, host: Host) -> list[Grant]:
-    found = []
+    return [Grant(grantor=name, age_s=age_s, revoked=revoked)
+            for name, age_s, revoked in _granted(me, host, _fresh(me))]
+
+
+def _granted(me: Controller, host: Host, fresh: Fresh) -> list[tuple[str, float | None, int]]:
+    """Return each grantor of a host: its name, how long ago it granted, for what it refuses."""
+    found: list[tuple[str, float | None, int]] = []
+    now, name = me.world.now, host.name
     for line in host.asks:
         grantor = line.grantor
-        if isinstance(grantor, Controller):
-            if grantor is me:
-                age_s = min(me.last_grant_s(host.name, me.world.now), me.world.now - me.term_at)
-                found.append(Grant(grantor="controller", age_s=age_s,
-                                   revoked=me.revoked.get(host.name, 0)))
-            continue
-        answer = me.answers.get(grantor.name)
-        if (answer is None or me.world.now - answer.at > FRESH_S
-                or host.name not in answer.grants_s):
-            found.append(Grant(grantor=grantor.name, age_s=None))
-        else:
-            found.append(Grant(
-                grantor=grantor.name, revoked=answer.facts.revoked.get(host.name, 0),
-                age_s=answer.grants_s[host.name] + (me.world.now - answer.at) * me.rate))
+        if grantor.name in fresh:
+            grants_s, revoked, late_s = fresh[grantor.name]
+            found.append((grantor.name, grants_s[name] + late_s, revoked.get(name, 0))
+                         if name in grants_s else (grantor.name, None, 0))
+        elif grantor is me:
+            found.append(("controller", min(me.last_grant_s(name, now), now - me.term_at),
+                          me.revoked.get(name, 0)))
+        elif not isinstance(grantor, Controller):
+            found.append((grantor.name, None, 0))
     return found[1:] if me.world.mistakes.skip_grantor else found
 
 
@@ -143,10 +156,10 @@ def key_of(me: Controller) -> tuple[object, ...]:
                   witness.listening_s >= SUSPECT_S,
                   tuple(sorted((host, heard_s < SUSPECT_S)
                                for host, heard_s in witness.heard_s.items()))]
+    fresh = _fresh(me) if me.concerned else {}
     for name in sorted(me.concerned):
-        host = estate.hosts[name]
-        parts += [None if one.age_s is None else bisect(waits_s, one.age_s)
-                  for one in _grants(me, host)]
+        parts += [None if age_s is None else bisect(waits_s, age_s)
+                  for _, age_s, _ in _granted(me, estate.hosts[name], fresh)]
     for name, host in estate.hosts.items():
         seen_at, bmc, word = me.last_seen_at(name), host.bmc, me.words.get(name)
         if bmc is not None:
