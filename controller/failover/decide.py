@@ -64,6 +64,10 @@ def decide_case(case: Case) -> Decision:
     phase, row, told = walk(case)
     sentence = (row.sentence.format(scope=case.words, why=told.why) if row is not None
                 else f"{case.words}: nothing is to be done")
+    twice = [one for one in case.machines if one.breach]
+    if twice and phase is Phase.RETURNING:
+        sentence += (f"; two copies of {', '.join(one.name for one in twice)} ran at once:"
+                     " `hotsite status` says for how long")
     held = _held(case, phase)
     orders = tuple(_orders(case, phase, held)) if only_watches(case) is None else ()
     lost = ("no node that answers can hold the record of it",) if (
@@ -74,7 +78,8 @@ def decide_case(case: Case) -> Decision:
         and (case.hosts or case.undeclared)) else ()
     return Decision(
         scope=case.scope, phase=phase, sentence=sentence, waits_for=told.waits_for, orders=orders,
-        waiting=(*lost, *waiting, *(_staying(case) if phase is Phase.MOVING_BACK else ())),
+        waiting=(*lost, *(one.breach for one in twice), *waiting,
+                 *(_staying(case) if phase is Phase.MOVING_BACK else ())),
         epoch=case.record.epoch if case.record is not None else 0)
 
 
@@ -176,8 +181,9 @@ def _recorded_hosts(case: Case, phase: Phase) -> dict[str, RecordedHost]:
         fencing = case.fencings.get(host.name)
         proof = None if dropped or fencing is None else _kept(before.proof, fencing.proof)
         boot_id = host.boot_id if dropped and host.boot_id else before.boot_id or host.boot_id
+        proven_at = before.proven_at or (0.0 if proof is None else proof.at)
         found[host.name] = RecordedHost(boot_id, proof, before.guarded and host.guarded,
-                                        before.watchdog and host.watchdog)
+                                        before.watchdog and host.watchdog, proven_at)
     return {**{name: one for name, one in old.items() if name not in found}, **found}
 
 

@@ -121,6 +121,6 @@ class Decision:
     """Nodes, VMs, or `a person`; empty: for nobody."""
     orders: tuple[Order, ...] = ()
     waiting: tuple[str, ...] = ()
-    """A sentence for each VM that waits for a person, or cannot come back by itself."""
+    """A sentence for each VM that waits for a person, cannot come back by itself, or ran twice."""
     epoch: int = 0
     """0: none has been given out."""

@@ -176,6 +176,8 @@ class MachineSituation:
     """`Site/…` and `Host/…` that its spec names; empty: it may be anywhere."""
     watched: bool = True
     """Whether more is wanted of it than that it runs: it boots until that is seen."""
+    breach: str = ""
+    """How long two copies of it ran at once; empty: they did not, as far as is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,8 @@ class Tombstone:
     at: float
     """By the host's clock, for people."""
     why: str
+    still_s: float = 0.0
+    """How long the host had stood still just before, as its guard noticed; 0: it had not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class RecordedHost:
     """Whether its guard was seen running and granted before it fell silent, by who wrote this."""
     watchdog: bool = False
     """The same of its guard feeding a hardware watchdog."""
+    proven_at: float = 0.0
+    """When it was proven off first in this failover; stays when it answers again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from controller.failover.states import Phase
 from controller.model.facts import Absent, Known, NodeFacts, Observed, Unknown, runs
 from controller.model.failover.power import ON
 from controller.plan.failover.addresses import not_dropped
+from controller.plan.failover.breach import breach_of
 from controller.plan.failover.gates import gates_of
 from controller.plan.failover.health import progress_of
 from controller.plan.guarding.grants import grants_of, has_watchdog, is_guarded, view_of
@@ -186,7 +187,7 @@ def machine_situation(protected: ProtectedMachine, promotions: Mapping[str, Prom
         move_failed=move_failed(name, survey),
         epoch=survey.epochs.get(name, 0), at=protected.host or "",
         at_home=is_at_home(protected, survey), declared_at=_declared_at(protected, survey),
-        watched=policy.health.asks)
+        watched=policy.health.asks, breach=breach_of(name, record, survey))
 
 
 def who_orders(protected: ProtectedMachine, home: str,

@@ -46,6 +46,7 @@ TICK_S = 0.2            # while it is cut off, and at least this often it looks 
 CALM_S = 1.0            # between two looks while nothing happens
 ASK_FIRST_S = 1.0
 MOST_AT_ONCE = 200      # datagrams of one round: a flood must not keep it from judging
+STILL_S = 3.0           # a round begins at least so often, unless the host stood still
 WHY = "nobody has granted %s for %.0f s"
 
 
@@ -61,6 +62,7 @@ class HostGuard:
         self._file = config.Watched(folder, config.GUARD)
         self._boxes: "dict[int, socket.socket]" = {}
         self._cut_off, self._asked_at, self._looked_at = False, 0.0, 0.0
+        self._round_at, self._still_s = clock.now(), 0.0
         self.judge_at = clock.now() + ASK_FIRST_S
         self.heard = False
         """Whether somebody granted what this process has asked itself."""
@@ -77,6 +79,7 @@ class HostGuard:
     def round(self, others: "List[int]") -> "List[int]":
         """Judge, feed, ask, and wait for news; return which of `others` can be read."""
         now = clock.now()
+        self._note_stillness(now)
         if now - self._looked_at >= TICK_S:
             self._looked_at = now
             self._read_orders()
@@ -118,8 +121,14 @@ class HostGuard:
         self.page.put("victims", len(self.guests.held))
         self.guests.say()
 
+    def _note_stillness(self, now: float) -> None:
+        """Take note of how long this process did not run before this round."""
+        still_s, self._round_at = now - self._round_at, now
+        if still_s > STILL_S:
+            self._still_s = still_s
+
     def _be_content(self) -> None:
-        self._cut_off = False
+        self._cut_off, self._still_s = False, 0.0
         self.guests.spare()
         self.page.put("cut_at", 0.0)
         self.page.put("stubborn", 0)
@@ -130,7 +139,7 @@ class HostGuard:
             self.page.put("cut_at", now)
         limit_s = self.told.kill_s
         self.guests.look(now, closely=True)
-        self.guests.end(now, limit_s, WHY % (self.told.host, now - granted_at))
+        self.guests.end(now, limit_s, WHY % (self.told.host, now - granted_at), self._still_s)
         stubborn = self.guests.stubborn(now, limit_s)
         self.page.put("stubborn", stubborn)
         if not self.guests.held:

@@ -125,11 +125,14 @@ class Guests:
         if held is not None:
             os.close(held.fd)
 
-    def end(self, now: float, limit_s: float, why: str) -> None:
-        """End all: ask those that were not asked yet, kill those that took half the time."""
+    def end(self, now: float, limit_s: float, why: str, still_s: float = 0.0) -> None:
+        """End all: ask those that were not asked yet, kill those that took half the time.
+
+        `still_s` is how long this host stood still before, as far as its guard can tell.
+        """
         for name, held in list(self.held.items()):
             if name not in self._asked:
-                self._bury(name, held.uuid, why)
+                self._bury(name, held.uuid, why, still_s)
                 self._asked[name] = now
                 self._signal(held, signal.SIGTERM)
             elif now - self._asked[name] >= limit_s / 2:
@@ -155,7 +158,7 @@ class Guests:
     def _tombstone(self, uuid: str) -> str:
         return os.path.join(self._folder, "%s.json" % uuid)
 
-    def _bury(self, name: str, uuid: str, why: str) -> None:
+    def _bury(self, name: str, uuid: str, why: str, still_s: float) -> None:
         """Write down that it was ended here; a /run that is full or gone must not save it."""
         path = self._tombstone(uuid)
         part = "%s.%d.part" % (path, os.getpid())
@@ -163,7 +166,7 @@ class Guests:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             with open(part, "w", encoding="utf-8") as file:
                 json.dump({"uuid": uuid, "name": name, "at": time.time(), "why": why,
-                           "boottime_s": boottime()}, file)
+                           "boottime_s": boottime(), "still_s": still_s}, file)
             os.rename(part, path)
 
 
@@ -194,7 +197,8 @@ def tombstones(folder: str, most: int) -> "List[Dict[str, object]]":
             with open(os.path.join(place, name), encoding="utf-8") as file:
                 told = json.loads(file.read(MOST_TOMBSTONE_BYTES))
             found.append({"uuid": str(told["uuid"]), "name": str(told["name"]),
-                          "at": float(told["at"]), "why": str(told["why"])})
+                          "at": float(told["at"]), "why": str(told["why"]),
+                          "still_s": float(told.get("still_s", 0.0))})
         except (OSError, ValueError, KeyError, TypeError) as error:
             found.append({"uuid": name[:-len(".json")], "name": "", "at": 0.0,
                           "why": "its tombstone cannot be read: %r" % error})

@@ -10,7 +10,7 @@ from controller.providers.simulated.guarding.state import GrantorState, GuardSta
 from controller.providers.simulated.power import end_domain
 from controller.providers.simulated.world import Node, World, executes
 
-EVERY_S = 1.0
+EVERY_S, STILL_S = 1.0, 20.0
 LATELY_S, HEARD_S = 10.0, 5.0
 HOUR_S, DAY_S = 3600.0, 86400.0
 VERSION = "simulated"
@@ -28,12 +28,13 @@ def pass_grants(world: World) -> None:
         guard = guard_in(node)
         if guard is None or node.hung:
             continue
+        still_s, guard.round_at = now_s - (guard.round_at or now_s), now_s
         for one in guard.orders.grantors:
             _ask(world, node, guard, one.name, listening.get((one.name, one.address)), now_s)
         if guard.granted_at is None:
             continue
         if now_s - guard.granted_at >= guard.orders.deadline_s:
-            _end(world, node, guard)
+            _end(world, node, guard, still_s if still_s > STILL_S else 0.0)
         else:
             running = {domain.uuid for domain in node.domains.values() if executes(domain)}
             for uuid in running & guard.tombstones.keys():
@@ -64,12 +65,14 @@ def _ask(world: World, node: Node, guard: GuardState, name: str, other: Node | N
         grantor.granted[host] = guard.granted_at = guard.granted_by[name] = now_s
 
 
-def _end(world: World, node: Node, guard: GuardState) -> None:
+def _end(world: World, node: Node, guard: GuardState, still_s: float) -> None:
+    now_s = world.now()
     for domain in list(node.domains.values()):
         if executes(domain) and domain.name in guard.orders.victims:
             guard.tombstones[domain.uuid] = Tombstone(
                 domain.uuid, domain.name, world.epoch(),
-                f"nobody has granted {node.name} for {guard.orders.deadline_s:.0f} s")
+                f"nobody has granted {node.name} for {now_s - (guard.granted_at or 0):.0f} s",
+                still_s)
             end_domain(node, domain, "shutdown")
             world.notify(node.name)
 

@@ -14,6 +14,8 @@ class GuardState:
     """Of the host, in which it was started."""
     began_at: float
     granted_at: float | None = None
+    round_at: float = 0.0
+    """When it last looked around, which it does not while its host hangs."""
     granted_by: dict[str, float] = field(default_factory=dict)
     """By grantor: when it last granted."""
     tombstones: dict[str, Tombstone] = field(default_factory=dict)
