@@ -2,9 +2,11 @@
 
 Disks are local, so a VM comes back where its replica lies. Of the hosts with space, those come
 first that could start it besides all others whose replicas they hold, and of those the one that
-stores the fewest bytes.
+stores the fewest bytes. A first copy that is under way counts as what it will have become: what is
+seen of it yet is next to nothing, and the next replicas would all come to the same host.
 
-Rule 1: a replica stays where it is as long as it is at the twin site; only a new one is placed.
+Rule 1: a replica stays where it is as long as it is at the twin site; only a new one is placed, and
+        one whose first copy is under way stays where that goes.
 Rule 2: the data comes first. Where no host with space could start the VM, its replica is placed all
         the same, and `hindered` says why it could not be started there.
 """
@@ -51,14 +53,33 @@ class ReplicaPlacer:
         self._load = dict(index.stored_bytes)
         self._heaps: dict[str, list[tuple[int, str]]] = {}
         self._promised: dict[tuple[str, str], int] = {}
-        """By host and pool: the bytes of replicas placed in this plan."""
+        """By host and pool: the bytes of replicas placed in this plan, or still to come."""
+        self._under_way: dict[str, ReplicaPlace] = {}
+        """By VM: where its first copy goes at this moment."""
         self._rooms: dict[str, PromotionRoom] = {}
         """By site that may be lost."""
         self._no_start: dict[tuple[object, ...], tuple[int, int]] = {}
         """By shape: the smallest VM that could start nowhere; nothing larger needs to be tried."""
 
+    def expect(self, protected: ProtectedMachine, host: str, size_bytes: int) -> None:
+        """Count a first copy that is under way to a host; all are told before any is placed."""
+        current = protected.current
+        place = self._place_on(protected, host, 0) if current is None else ReplicaPlace(
+            current.host, current.replica.path)
+        left_bytes = max(0, size_bytes - (0 if current is None else current.replica.stored_bytes))
+        self._load[host] = self._load.get(host, 0) + left_bytes
+        if isinstance(place, str):
+            return
+        self._promise(protected, place, left_bytes)
+        if current is None:
+            self._under_way[protected.name] = place
+            self._room(protected).on(host).take(
+                size_when_promoted(protected.name, self._layout, self._survey))
+
     def find(self, protected: ProtectedMachine, size_bytes: int) -> ReplicaPlace | str:
         """Return the place of a new replica, or why there is none."""
+        if protected.name in self._under_way:
+            return self._under_way[protected.name]
         site = protected.twin
         assert site is not None, "a replica belongs at some site"
         machine = size_when_promoted(protected.name, self._layout, self._survey)
@@ -141,9 +162,12 @@ class ReplicaPlacer:
 
     def _reserve(self, protected: ProtectedMachine, machine: PlaceMachine, place: ReplicaPlace,
                  size_bytes: int) -> None:
+        self._promise(protected, place, size_bytes)
+        self._room(protected).on(place.host).take(machine)
+
+    def _promise(self, protected: ProtectedMachine, place: ReplicaPlace, size_bytes: int) -> None:
         pool = place.host, place.path.removesuffix(f"/{STORE}/{protected.uuid}")
         self._promised[pool] = self._promised.get(pool, 0) + round(size_bytes * SPARE)
-        self._room(protected).on(place.host).take(machine)
 
     def _place_on(self, protected: ProtectedMachine, host: str,
                   size_bytes: int) -> ReplicaPlace | str:

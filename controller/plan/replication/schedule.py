@@ -36,13 +36,16 @@ Rule 2: a VM that is not protected is left alone.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from controller.model.facts import DomainFacts, Known, Unknown
+from controller.plan.actions.replica import is_replica
 from controller.plan.machine.device_support import TRACKING, LeftOut, tracking_gap
 from controller.plan.machine.layout import Layout
 from controller.plan.replication.copy import (
+    Disks,
     missing_disks,
     parts_left_out,
     plan_copy,
@@ -100,6 +103,7 @@ def diff_replicas(protected_machines: list[ProtectedMachine], index: ReplicaInde
     for request in survey.context.requests:
         requests.setdefault(request.machine, {})[request.kind] = request
     placer = ReplicaPlacer(protected_machines, index, layout, survey)
+    _expect_first_copies(placer, protected_machines, survey)
     context = ScheduleContext(index, placer, requests, group_dues(protected_machines, survey),
                               survey, draft, Findings())
     for protected in protected_machines:
@@ -110,6 +114,24 @@ def diff_replicas(protected_machines: list[ProtectedMachine], index: ReplicaInde
             break_off(protected.target, draft, mark, error)
     _refuse_requests(protected_machines, context)
     return context.findings
+
+
+def _expect_first_copies(placer: ReplicaPlacer, protected_machines: Sequence[ProtectedMachine],
+                         survey: Survey) -> None:
+    """Tell where replicas come to be at this moment, and how large they will have become."""
+    to = {flight.target: flight.nodes for flight in survey.context.in_flight
+          if is_replica(flight.target)}
+    for one in protected_machines:
+        current = one.current
+        if current is None and one.target in to:
+            host = next((node for node in to[one.target] if node in survey.desired.hosts
+                         and survey.desired.hosts[node].spec.site == one.twin), None)
+        else:
+            host = None if current is None or current.replica.points else current.host
+        with suppress(*FAULTS):     # it is told where that one is looked after
+            disks = None if host is None else plan_disks(one, current, survey)
+            if host is not None and isinstance(disks, Disks):
+                placer.expect(one, host, disks.whole_bytes)
 
 
 def _look_after(protected: ProtectedMachine, context: ScheduleContext) -> None:

@@ -11,6 +11,8 @@ Why this order: whatever line a crash falls between, the intent is open, and the
 it, looks at the nodes and closes it (see recovery.py). Nothing is ever repeated because the journal
 says that it was begun. The outcome comes last so that an action counts as in flight until its
 effect was looked at: until then it keeps its place in the limits, and facts from before are stale.
+It bears the time at which the act ended: a look at a busy host takes seconds, which are not the
+act's, and what a failover took for each VM is measured by that (plan/prediction/measured.py).
 
 The provider raises one of four errors, or none. The kind of error, never its text, decides what
 follows:
@@ -106,12 +108,13 @@ class Applier:
         self._tell(Event(EventKind.INTENT, action.target, action.node, action.reason,
                          self._clock(), action.symbol, "", action.id))
         attempt = Attempt(Outcome.UNKNOWN, "it ended with an unforeseen error")
-        cut_off = False
+        cut_off, ended_at = False, None
         try:
             begun_s = now_s()
             with self._telemetry.span("cycle", revision=revision), self._telemetry.span(
                     "apply", target=action.target, node=action.node, verb=action.verb):
                 attempt = await self._try(action)
+            ended_at = self._clock()
             self._telemetry.action(action.verb, attempt.outcome, now_s() - begun_s)
             await self._planner.acted(action, done=attempt.outcome is Outcome.DONE)
         except asyncio.CancelledError:
@@ -123,9 +126,10 @@ class Applier:
                     self._view.mark_stale(node)
             self._attempts.end(action.id)
             if not cut_off:
-                self._conclude(intent, attempt, self._undone(action, attempt, spec))
+                at = self._clock() if ended_at is None else ended_at
+                self._conclude(intent, attempt, at, self._undone(action, attempt, spec))
                 self._tell(Event(EventKind.OUTCOME, action.target, action.node, attempt.sentence,
-                                 self._clock(), action.symbol, attempt.outcome, action.id))
+                                 at, action.symbol, attempt.outcome, action.id))
         return attempt
 
     def hold(self, intent: Intent, nodes: tuple[str, ...]) -> None:
@@ -138,8 +142,9 @@ class Applier:
     def abandon(self, intent: Intent, sentence: str) -> None:
         """Close an open intent of an earlier process, after looking."""
         self._attempts.end(intent.action_id)
-        self._conclude(intent.id, Attempt(Outcome.ABANDONED, sentence))
-        self._tell(Event(EventKind.OUTCOME, intent.target, intent.node, sentence, self._clock(),
+        at = self._clock()
+        self._conclude(intent.id, Attempt(Outcome.ABANDONED, sentence), at)
+        self._tell(Event(EventKind.OUTCOME, intent.target, intent.node, sentence, at,
                          "?", Outcome.ABANDONED, intent.action_id))
 
     def write_late(self) -> None:
@@ -201,10 +206,9 @@ class Applier:
                                 self._clock()), spec
         return None
 
-    def _conclude(self, intent: int, attempt: Attempt,
+    def _conclude(self, intent: int, attempt: Attempt, at: float,
                   undone: UndoneRow | None = None) -> None:
         """Write the outcome, or keep it until the journal can be written."""
-        at = self._clock()
         try:
             self._store.conclude(intent, attempt.outcome, attempt.sentence, at, undone)
         except JournalUnavailable:

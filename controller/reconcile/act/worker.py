@@ -20,6 +20,13 @@ with no event since. That, not a lock, keeps a worker from acting on what was tr
 Before a VM or its disks are made, all hosts are looked at twice: what moves between two hosts can
 be missed by one look at each, and not by two. Before a start, all hosts that answer are, once.
 
+A failover must not stand still because hosts are slow to say how they are: those that take the VMs
+of a lost site are slow just then. So for its records and promotions a look that began after it was
+asked for is enough, however long it took: of many hosts, what one said does not grow old while
+another is waited for. The mover judges a promotion anew, on its host, and a record is refused there
+by its term; what happens to the other VMs of that host makes nothing too old for either. And where
+all looks failed the next try comes within seconds, not minutes.
+
 What ends in an error rests by itself: the other steps of the target go on. A step that was done
 and is still in the plan counts as failed, so that a change that does not stick is not made in a
 tight circle.
@@ -35,7 +42,9 @@ from typing import Any, Final
 
 from controller.errors import ActionError, Unavailable
 from controller.plan.actions.action import Action
+from controller.plan.actions.failover import WriteRecord
 from controller.plan.actions.machine import DefineDomain, StartDomain
+from controller.plan.actions.promotion import PromoteReplica
 from controller.plan.actions.replica import ReplicateDomain, VerifyReplica, is_replica
 from controller.plan.actions.storage import CreateDisk, ReturnDisk
 from controller.plan.steps.plan import Plan, Step
@@ -55,9 +64,15 @@ FRESH_S: Final = 1.0
 BURST_S: Final = 0.5
 """A death makes several events. To start what has died, the look that the first of them caused is
 enough: libvirt itself refuses to start what runs. Everything else waits until no event comes."""
+PROMOTION_FRESH_S: Final = 5.0
+"""What is known of a host that is to promote a VM, whatever has begun or ended there since."""
 LOOKS: Final = 5
+HASTE_MOST_S: Final = 5.0
+"""The longest wait for the next look where a failover waits for it: nothing was asked yet."""
 MADE: Final = (CreateDisk, ReturnDisk, DefineDomain)
 """Right only where no host has the VM: all hosts are looked at twice before."""
+URGENT: Final = (WriteRecord, PromoteReplica)
+"""What a failover waits for."""
 
 
 class Mandate:
@@ -186,7 +201,11 @@ class Workers:
 
     def retry(self, target: str, why: str) -> None:
         """Give a target back whose nodes could not be looked at; it is tried after a back-off."""
-        delay_s = self._queue.retry(target, now_s(), why, most_s_of(target))
+        urgent = self._plan is not None and any(
+            step.action.target == target and isinstance(step.action, URGENT)
+            for step in self._plan.steps)
+        delay_s = self._queue.retry(target, now_s(), why,
+                                    HASTE_MOST_S if urgent else most_s_of(target))
         self._attempts.rest(target, now_s() + delay_s)
         self._planner.wake()    # others may have its place meanwhile
 
@@ -231,7 +250,7 @@ class Workers:
 
         Errors: Unavailable when its nodes do not hold still.
         """
-        looked: set[str] = set()
+        looked, seen = set[str](), set[str]()
         for _ in range(LOOKS):
             plan = await self._planner.current()
             steps = [step for step in ready_steps(plan) if step.action.target == target
@@ -240,8 +259,7 @@ class Workers:
                 return None
             action = steps[0].action
             nodes = self._planner.nodes_of(action)
-            burst_s = BURST_S if isinstance(action, StartDomain) else 0.0
-            old = [node for node in nodes if not self._view.fresh(node, FRESH_S, burst_s)]
+            old = [node for node in nodes if not self._fresh(action, node, seen)]
             if isinstance(action, MADE) and action.id not in looked:
                 old = list(nodes)
             elif isinstance(action, StartDomain) and action.id not in looked:
@@ -251,8 +269,19 @@ class Workers:
             if not old:
                 return steps[0]
             await self._observers.look(*old)
+            seen.update(old)
         raise Unavailable(f"{', '.join(nodes)} changed faster than it could be looked at; it is"
                           " tried again")
+
+    def _fresh(self, action: Action, node: str, seen: set[str]) -> bool:
+        """Return whether what is known of a node is fresh enough for an action on it; `seen` were
+        looked at for it."""
+        if isinstance(action, URGENT) and node in seen:
+            return not self._view.acted_since(node)
+        if isinstance(action, PromoteReplica):
+            return self._view.fresh(node, PROMOTION_FRESH_S, PROMOTION_FRESH_S)
+        return self._view.fresh(node, FRESH_S,
+                                BURST_S if isinstance(action, StartDomain) else 0.0)
 
     async def _take_in(self, step: Step, attempt: Attempt, took_s: float) -> None:
         """Note the outcome of a step, and whether it waits; the target's other steps go on."""

@@ -15,6 +15,7 @@ Rule 4: what BMCs say is kept beside, and is not saved: it is right only while s
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from math import inf
 from typing import Any, Final, TypeVar
 
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
@@ -266,14 +267,15 @@ class View:
         Shapes: events less than `burst_s` after the look began do not count; a look that was slow
         counts from its answer, else nothing would ever be done on a node that is slow.
         """
-        begun_at = self._begun_at.get(node)
-        if begun_at is None:
-            return False
+        begun_at = self._begun_at.get(node, -inf)
         answered_at = self._answered_at.get(node, begun_at)
         seen_at = answered_at if within_s / 2 <= answered_at - begun_at <= SLOW_S else begun_at
-        return (self._now() - seen_at < within_s
-                and begun_at >= self._stale_at.get(node, begun_at)
+        return (self._now() - seen_at < within_s and not self.acted_since(node)
                 and begun_at + burst_s >= self._heard_at.get(node, begun_at))
+
+    def acted_since(self, node: str) -> bool:
+        """Return whether something was done on `node` since the last look at it began."""
+        return node in self._stale_at and self._begun_at.get(node, -inf) < self._stale_at[node]
 
     def answers(self, node: str) -> bool:
         """Return whether `node` answered when it was last asked."""
@@ -369,10 +371,9 @@ def _same_node(old: NodeFacts, new: NodeFacts) -> bool:
     return (old.boot_id == new.boot_id and old.versions == new.versions
             and old.product_uuid == new.product_uuid and same(old.dropped, new.dropped)
             and same(_steady(old), _steady(new)) and not _leaps(old, new)
-            and same(old.domains, new.domains)
+            and same(old.domains, new.domains) and old.warnings == new.warnings
             and same(old.pools, new.pools) and same(old.bridges, new.bridges)
             and same(old.interfaces, new.interfaces) and same(old.capabilities, new.capabilities)
-            and old.warnings == new.warnings
             and same(old.replicas, new.replicas) and same(old.leftovers, new.leftovers)
             and same(old.records, new.records) and same(old.guard, new.guard)
             and same(old.grantor, new.grantor) and same(old.links, new.links))

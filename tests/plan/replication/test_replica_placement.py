@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from controller.model.document import Rung
 from controller.model.facts import Known, Observed
 from controller.model.failover.capabilities import Capabilities
+from controller.model.replica import IncomingFacts
 from controller.plan.actions.replica import ReplicateDomain
 from controller.plan.compute import compute
+from controller.plan.survey.context import Context, InFlight
 from tests.plan import builders as b
 from tests.plan import replicas as r
 from tests.plan.conditions.test_survivable import with_hardware
@@ -21,9 +24,9 @@ def estate(*more: Any, **sql: Any) -> Any:
                    *more)
 
 
-def placed(desired: Any, observed: Observed) -> dict[str, str]:
+def placed(desired: Any, observed: Observed, context: Context = b.APPLIED) -> dict[str, str]:
     """The host of every first copy that is planned."""
-    plan = compute(desired, observed, b.APPLIED, b.NOW_S)
+    plan = compute(desired, observed, context, b.NOW_S)
     return {step.action.target.partition("/")[2]: step.action.to for step in plan.steps
             if isinstance(step.action, ReplicateDomain)}
 
@@ -74,6 +77,56 @@ def test_what_is_placed_in_one_plan_is_counted() -> None:
     where = dict(zip(("a", "b", "sql"), ("paris-1", "paris-2", "paris-1"), strict=True))
     assert sorted(placed(desired, seen(desired, where)).values()) == [
         "milan-1", "milan-2", "milan-3"]
+
+
+def copying(*machines: tuple[str, str]) -> Context:
+    """Copies of VMs to hosts are under way."""
+    return replace(b.APPLIED, in_flight=tuple(InFlight(
+        f"replicate:Replica/{name}@paris-1/{to}", f"Replica/{name}", ("paris-1", to),
+        Rung.REPLICATE) for name, to in machines))
+
+
+def four(**more: Any) -> tuple[Any, Observed]:
+    desired = estate(*(b.vm(name, protection="gold", placement={"site": "paris"}, **more)
+                       for name in ("a", "b", "c")), **more)
+    return desired, seen(desired, dict.fromkeys(("a", "b", "c", "sql"), "paris-1"))
+
+
+@pytest.mark.parametrize("to", ["milan-1", "milan-2"])
+def test_first_copies_under_way_count_as_what_they_will_have_become(to: str) -> None:
+    desired, observed = four()
+    (other,) = {"milan-1", "milan-2"} - {to}
+    found = placed(desired, observed, copying(("a", to)))
+    assert found["a"] == to             # it stays where it goes
+    assert found["b"] == other
+    assert sorted(found.values()) == ["milan-1", "milan-1", "milan-2", "milan-2"]
+
+
+def test_what_has_arrived_of_a_first_copy_says_nothing_of_its_size() -> None:
+    desired, observed = four()
+    observed = r.with_replica(observed, "milan-1", r.replica(
+        "a", incoming=(IncomingFacts("vda", 10 * b.GIB, 1 << 20),), stored_bytes=1 << 20))
+    for context in (copying(("a", "milan-1")), b.APPLIED):     # begun, or cut off
+        found = placed(desired, observed, context)
+        assert found["a"] == "milan-1"
+        assert found["b"] == "milan-2"
+        assert sorted(found.values()) == ["milan-1", "milan-1", "milan-2", "milan-2"]
+
+
+def test_a_host_is_full_of_what_is_still_to_come() -> None:
+    desired, observed = four(memory="40GiB")
+    found = placed(desired, observed, copying(("a", "milan-2"), ("b", "milan-2"),
+                                              ("c", "milan-2")))
+    assert found["sql"] == "milan-1"
+
+
+def test_a_host_has_no_room_for_more_vms_than_come_to_it() -> None:
+    desired = estate(b.vm("a", protection="gold", memory="100GiB", placement={"site": "paris"},
+                          disks=[{"name": "vda", "size": "1MiB"}]),
+                     b.vm("b", protection="gold", placement={"site": "milan"}), memory="100GiB")
+    observed = r.with_replica(seen(desired, {"a": "paris-1", "sql": "paris-1", "b": "milan-2"}),
+                              "milan-2", r.replica("other", r.series(3, 60), stored_bytes=b.GIB))
+    assert placed(desired, observed, copying(("a", "milan-1")))["sql"] == "milan-2"
 
 
 @pytest.mark.parametrize("memory", ["120GiB", "2GiB"])

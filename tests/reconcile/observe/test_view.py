@@ -131,6 +131,19 @@ def test_a_look_that_began_before_an_event_is_not_fresh_after_it(view: View,
     assert not view.fresh("paris-1", 1.0)
 
 
+def test_an_act_makes_a_look_old_however_slow_it_was_and_an_event_does_not(
+        view: View, clock: Hands) -> None:
+    assert not view.acted_since("paris-1")
+    clock.now_s = 100.5
+    view.mark_stale("paris-1")
+    assert view.acted_since("paris-1")
+    view.put("paris-1", Known(facts(120.0), 120.0), 100.4)
+    assert view.acted_since("paris-1")      # that look began before
+    view.put("paris-1", Known(facts(120.0), 120.0), 100.6)
+    view.mark_heard("paris-1")
+    assert not view.acted_since("paris-1")
+
+
 @pytest.mark.parametrize("value", [
     facts(1.0), facts(1.0, hardware=Unknown("?", 1.0), domains=Absent(1.0)),
     facts(1.0, domains=Unknown("?", 1.0, {"web": WEB}, 0.5))])
