@@ -21,11 +21,11 @@ Before a VM or its disks are made, all hosts are looked at twice: what moves bet
 be missed by one look at each, and not by two. Before a start, all hosts that answer are, once.
 
 A failover must not stand still because hosts are slow to say how they are: those that take the VMs
-of a lost site are slow just then. So for its records and promotions a look that began after it was
-asked for is enough, however long it took: of many hosts, what one said does not grow old while
-another is waited for. The mover judges a promotion anew, on its host, and a record is refused there
-by its term; what happens to the other VMs of that host makes nothing too old for either. And where
-all looks failed the next try comes within seconds, not minutes.
+of a lost site are slow just then, and tell of one start after the other. So for its records and
+promotions one look that began after it was asked for is enough, however long it took, and whatever
+was heard meanwhile: of many hosts, what one said does not grow old while another is waited for. The
+mover judges a promotion anew, on its host, and a host refuses a record by its term. And where all
+looks failed the next try comes within seconds, not minutes.
 
 What ends in an error rests by itself: the other steps of the target go on. A step that was done
 and is still in the plan counts as failed, so that a change that does not stick is not made in a
@@ -64,8 +64,6 @@ FRESH_S: Final = 1.0
 BURST_S: Final = 0.5
 """A death makes several events. To start what has died, the look that the first of them caused is
 enough: libvirt itself refuses to start what runs. Everything else waits until no event comes."""
-PROMOTION_FRESH_S: Final = 5.0
-"""What is known of a host that is to promote a VM, whatever has begun or ended there since."""
 LOOKS: Final = 5
 HASTE_MOST_S: Final = 5.0
 """The longest wait for the next look where a failover waits for it: nothing was asked yet."""
@@ -250,7 +248,7 @@ class Workers:
 
         Errors: Unavailable when its nodes do not hold still.
         """
-        looked, seen = set[str](), set[str]()
+        looked, seen = set[str](), set[tuple[str, str]]()
         for _ in range(LOOKS):
             plan = await self._planner.current()
             steps = [step for step in ready_steps(plan) if step.action.target == target
@@ -269,17 +267,15 @@ class Workers:
             if not old:
                 return steps[0]
             await self._observers.look(*old)
-            seen.update(old)
+            seen.update((action.id, node) for node in old)
         raise Unavailable(f"{', '.join(nodes)} changed faster than it could be looked at; it is"
                           " tried again")
 
-    def _fresh(self, action: Action, node: str, seen: set[str]) -> bool:
-        """Return whether what is known of a node is fresh enough for an action on it; `seen` were
-        looked at for it."""
-        if isinstance(action, URGENT) and node in seen:
+    def _fresh(self, action: Action, node: str, seen: set[tuple[str, str]]) -> bool:
+        """Return whether what is known of a node is fresh enough for an action on it; `seen` names
+        the actions that nodes were looked at for."""
+        if isinstance(action, URGENT) and (action.id, node) in seen:
             return not self._view.acted_since(node)
-        if isinstance(action, PromoteReplica):
-            return self._view.fresh(node, PROMOTION_FRESH_S, PROMOTION_FRESH_S)
         return self._view.fresh(node, FRESH_S,
                                 BURST_S if isinstance(action, StartDomain) else 0.0)
 

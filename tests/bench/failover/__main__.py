@@ -16,7 +16,7 @@ from rich.console import Console
 from tests.bench.__main__ import table
 from tests.bench.figure import Figure
 
-BENCHES = ("guard", "lease", "return", "simulator", "site")
+BENCHES = ("guard", "lease", "move", "return", "simulator", "site")
 OUT = Path("bench-failover.json")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.figure import Figure
-from tests.guard.rig import HOST, Rig, boottime
+from tests.guard.rig import BOUND_S, HOST, Rig, boottime
 from tests.waiting import wait_until
 
 GRANTORS = ("witness", "milan-1", "milan-2", "milan-3", "milan-4", "milan-5", "milan-6")
@@ -52,7 +52,7 @@ def cost() -> Figure:
             rig.guest(*GUESTS)
             rig.guard(deadline_s=30.0, every_s=1.0, kill_s=3.0, feed_s=1.0, watchdog_s=8.0)
             rig.granted()
-            wait_until(lambda: len(rig.guard_pids()) == 2, 20)
+            wait_until(lambda: len(rig.guard_pids()) == 2, BOUND_S)
             pids = rig.guard_pids()
             before, begun = processor_s(pids), time.monotonic()
             time.sleep(FIGURE_S)
@@ -84,9 +84,9 @@ def gone_after_s(cut: Callable[[Rig], float]) -> float:
             rig.guest(*GUESTS)
             rig.guard(deadline_s=DEADLINE_S, kill_s=KILL_S, every_s=0.5)
             rig.granted()
-            wait_until(lambda: len(rig.guard_pids()) == 2, 20)
+            wait_until(lambda: len(rig.guard_pids()) == 2, BOUND_S)
             at = cut(rig)
-            return rig.gone(60) - at
+            return rig.gone() - at
         finally:
             rig.end()
 

@@ -106,8 +106,8 @@ def shown(loss: Loss, times: Times) -> list[Figure]:
     return found
 
 
-def declare(hotsite: Hotsite, loss: Loss) -> None:
-    """Declare the VMs at paris, all protected, on so many hosts of each site."""
+def declared(hotsite: Hotsite, *, machines: int, hosts: int, memory: str) -> list[str]:
+    """Declare so many VMs at paris, all protected, on so many hosts of each site; return them."""
     specs = hotsite.specs
     for old in specs.glob("virtual_machine/*"):
         old.unlink()
@@ -115,26 +115,26 @@ def declare(hotsite: Hotsite, loss: Loss) -> None:
     hotsite.edit("estate", "lab", "autonomy: restart", "autonomy: failover")
     for site, octet in (("paris", 10), ("milan", 20)):
         host = (specs / f"host/{site}-1.yaml").read_text()
-        for number in range(3, loss.hosts + 1):
+        for number in range(3, hosts + 1):
             (specs / f"host/{site}-{number}.yaml").write_text(host.replace(
                 f"{site}-1", f"{site}-{number}").replace(f".{octet + 1}", f".{octet + number}"))
             with (specs / f"switch/{site}-sw.yaml").open("a") as file:
                 file.write(f"    - {{name: h{number}, host: {site}-{number}}}\n")
-    memory = "128MiB" if loss.systems else "64MiB"
-    for number in range(loss.machines):
-        name = f"vm-{number:02}"
+    names = [f"vm-{number:02}" for number in range(machines)]
+    for number, name in enumerate(names):
         text = VM.format(name=name, number=number, site="paris")
         (specs / f"virtual_machine/{name}.yaml").write_text(text.replace(
             "still.xml", "guest.xml").replace("memory: 64MiB", f"memory: {memory}"))
-        if loss.scope != "paris":
-            hotsite.pin(name, loss.scope)
+    return names
 
 
 def lost(lab: Lab, folder: Path, loss: Loss) -> Times:
     """Lose it, order its failover, and return what took how long."""
     hotsite = Hotsite(folder, protected=True, systems=loss.systems)
-    declare(hotsite, loss)
-    names = [f"vm-{number:02}" for number in range(loss.machines)]
+    names = declared(hotsite, machines=loss.machines, hosts=loss.hosts,
+                     memory="128MiB" if loss.systems else "64MiB")
+    for name in names if loss.scope != "paris" else ():
+        hotsite.pin(name, loss.scope)
     survivors = [f"milan-{number}" for number in range(1, loss.hosts + 1)]
     kind = "Site" if loss.scope == "paris" else "Host"
     with looping(folder), ExitStack() as stack:
