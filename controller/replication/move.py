@@ -3,7 +3,7 @@
     1  copy what has changed, while it runs; again, until that takes no longer than a pause may
     2  shut it down, in good order, or save its memory (memory.py), as is declared; its power is
        never cut for a move
-    3  copy the last difference, while it is off; carry its memory
+    3  copy the last difference, while it is off, and carry its memory at the same time
     4  that point becomes the VM on the other host, with a higher epoch, which starts or goes on
 
 Which copy is the VM, and who may start it, at each moment:
@@ -25,6 +25,7 @@ Rule 2: it is started at the source again only once the target surely has neithe
         a promotion.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -106,10 +107,7 @@ class Move:
         try:
             if was_on:
                 await self._stop()
-            if not await self._hands.copy(replace(action.copy, sequence=sequence)):
-                raise Unavailable(f"{self._failed}: somebody else copied it at the same time")
-            if action.by_memory and was_on:
-                await self._hands.carry(action.copy, self._size_bytes, self._failed)
+            await self._bring(sequence, with_memory=action.by_memory and was_on)
             if await find_state(source, action.uuid) not in OFF:
                 raise Unavailable(f"{self._failed}: somebody started it while it was being moved")
         except (Refused, Unavailable) as error:
@@ -154,8 +152,7 @@ class Move:
         action, sequence, took_s = self._action, self._action.copy.sequence, 0.0
         for _ in range(ROUNDS):
             began_s = time.monotonic()
-            if not await self._hands.copy(replace(action.copy, sequence=sequence)):
-                raise Unavailable(f"{self._failed}: somebody else copied it at the same time")
+            await self._copy(sequence)
             sequence += 1
             took_s = time.monotonic() - began_s
             if took_s <= action.pause_s:
@@ -164,6 +161,24 @@ class Move:
             f"{self._failed}, and runs as before: after {ROUNDS} rounds what it had changed still"
             f" took {render_duration(took_s)} to copy, and `move.pause` of its policy is"
             f" {render_duration(action.pause_s)}: raise that, or move it when it writes less")
+
+    async def _copy(self, sequence: int) -> None:
+        if not await self._hands.copy(replace(self._action.copy, sequence=sequence)):
+            raise Unavailable(f"{self._failed}: somebody else copied it at the same time")
+
+    async def _bring(self, sequence: int, *, with_memory: bool) -> None:
+        """Copy the last difference, and carry the memory meanwhile; both have ended afterwards.
+
+        Errors: of both failures the one after which least is known.
+        """
+        both: list[Awaitable[None]] = [self._copy(sequence)]
+        if with_memory:
+            both.append(self._hands.carry(self._action.copy, self._size_bytes, self._failed))
+        said = await asyncio.gather(*both, return_exceptions=True)
+        errors = [one for one in said if one is not None]
+        if errors:
+            raise next((one for one in errors if not isinstance(one, (Refused, Unavailable))),
+                       errors[0])
 
     async def _stop(self) -> None:
         """Shut the VM down, or save its memory."""

@@ -273,6 +273,41 @@ def test_what_cannot_be_taken_back_there_is_not_started_at_home(left: str) -> No
     assert pair.hosts[SOURCE].saved == 1
 
 
+@pytest.mark.parametrize("fails", ["copy", "carry"])
+@pytest.mark.parametrize("unknown", [True, False])
+def test_memory_goes_while_the_last_difference_is_copied_and_both_end_before_any_is_taken_back(
+        fails: str, *, unknown: bool) -> None:
+    pair, ended = Pair(), list[str]()
+    both = asyncio.Barrier(2)       # neither waits for the other's end: that would hang here
+
+    async def do(name: str) -> None:
+        await both.wait()
+        if name == fails:
+            raise (OutcomeUnknown if unknown else Unavailable)("the line broke")
+        for _ in range(10):
+            await asyncio.sleep(0)
+            assert "milan-1 undefine" not in pair.asked
+        ended.append(name)
+        raise Refused("nor this")
+
+    async def copy(action: ReplicateDomain) -> bool:
+        if not pair.hosts[SOURCE].life:
+            await do("copy")
+        return True
+
+    async def carry(copy: ReplicateDomain, size_bytes: int, failed: str) -> None:
+        await do("carry")
+
+    hands = move.Hands(copy, pair.promote, carry)
+    with pytest.raises(OutcomeUnknown if unknown else (Refused, Unavailable)):
+        asyncio.run(move.move(pair.node(SOURCE), order(), hands))
+    assert ended == [{"copy": "carry", "carry": "copy"}[fails]]
+    if unknown:     # nothing was taken back: the memory of it is where it was
+        assert (pair.hosts[SOURCE].life, pair.hosts[SOURCE].saved) == (0, 1)
+    else:
+        is_at_home(pair)
+
+
 def crashes() -> list[Pair]:
     """Return pairs on which the controller dies before and after each step of a move."""
     whole = Pair()

@@ -36,7 +36,6 @@ Rule 2: a VM that is not protected is left alone.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -128,10 +127,14 @@ def _expect_first_copies(placer: ReplicaPlacer, protected_machines: Sequence[Pro
                          and survey.desired.hosts[node].spec.site == one.twin), None)
         else:
             host = None if current is None or current.replica.points else current.host
-        with suppress(*FAULTS):     # it is told where that one is looked after
-            disks = None if host is None else plan_disks(one, current, survey)
-            if host is not None and isinstance(disks, Disks):
+        if host is None:
+            continue
+        try:
+            disks = plan_disks(one, current, survey)
+            if isinstance(disks, Disks):
                 placer.expect(one, host, disks.whole_bytes)
+        except FAULTS:
+            continue    # it is told of where that one is looked after
 
 
 def _look_after(protected: ProtectedMachine, context: ScheduleContext) -> None:
