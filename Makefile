@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE	# each of a thousand starts would compile all of it anew
 
 .PHONY: help demo test fast lab lab-packages lab-down stock bench bench-packages bench-replication \
-	bench-replication-estate bench-adoption bench-failover bench-house lint lock soak clean
+	bench-replication-estate bench-adoption bench-desk bench-failover bench-house lint lock soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-24s %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,10 @@ bench-failover: $(VENV)/.dev bench-packages ## What failover costs and how long 
 
 bench-adoption: $(VENV)/.dev ## How long import and doctor take, over real sshds on loopback
 	@$(BIN)/python -m tests.bench.adoption
+
+bench-desk: $(VENV)/.dev ## The page over 5,000 VMs in Chromium: how soon it is there, what it costs
+	@test "$$(id -u)" != 0 || tests/bench/install
+	@$(BIN)/python -m tests.bench.desk
 
 bench-house: $(VENV)/.dev ## How easily the code can be followed: files, cycles, jumps of a reader
 	@$(BIN)/python -m tests.bench.house

@@ -257,19 +257,28 @@ def problem(status: int, sentence: str, headers: Mapping[str, str] | None = None
                         headers, media_type="application/problem+json")
 
 
-async def refused(_: Request, error: Exception) -> Response:
+async def refused(asked: Request, error: Exception) -> Response:
     """Answer what a route refused."""
     assert isinstance(error, Refusal)
-    return problem(error.status_code, str(error.detail), error.headers)
+    return told(asked, error.status_code, str(error.detail), error.headers)
 
 
-async def not_understood(_: Request, error: Exception) -> Response:
+async def not_understood(asked: Request, error: Exception) -> Response:
     """Answer a value that is not understood."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return problem(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+    return told(asked, 422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
 
-async def not_done(_: Request, error: Exception) -> Response:
+async def not_done(asked: Request, error: Exception) -> Response:
     """Answer what was refused, or while the loop or the store is not there."""
-    return problem(status_of(error), str(error))
+    return told(asked, status_of(error), str(error))
+
+
+def told(asked: Request, status: int, sentence: str,
+         headers: Mapping[str, str] | None = None) -> Response:
+    """Return a problem, as a page where a browser shows it to a person."""
+    if asked.url.path.startswith(API) or "text/html" not in asked.headers.get("accept", ""):
+        return problem(status, sentence, headers)
+    return render("problem.html", asked.app.state.web, status, headers=headers, sentence=sentence,
+                  caller=caller_in(asked.scope))

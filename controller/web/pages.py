@@ -1,5 +1,6 @@
 """Pages as HTML: the templates, and how instants and sizes are written in them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,14 @@ def environment() -> Environment:
     return made
 
 
-def render(template: str, web: "Web", status: int = 200, **values: Any) -> HTMLResponse:
+def render(template: str, web: "Web", status: int = 200, *,
+           headers: Mapping[str, str] | None = None, **values: Any) -> HTMLResponse:
     """Return a page with what all pages need."""
     desk = web.feed.desk
     text = environment().get_template(template).render(
         desk=desk, now_at=web.clock(), began=web.feed.began, fault=web.feed.fault,
         **({"caller": None, "done": ""} | values))
-    return HTMLResponse(text, status, headers={"cache-control": "no-store"})
+    return HTMLResponse(text, status, headers={**(headers or {}), "cache-control": "no-store"})
 
 
 def instant(at: float) -> str:

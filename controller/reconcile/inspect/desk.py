@@ -12,7 +12,8 @@ no row. The heartbeat is no row: whether the loop lives is asked of it each time
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from controller.model.condition import Condition
@@ -39,6 +40,8 @@ class Desk:
         self._documents: dict[str, DeclaredDocument] = {}
         self._facts: dict[str, NodeFacts] = {}
         self._machines = Machines()
+        self._called: dict[str, str] = {}
+        """VMs whose domains have other names, by those."""
         self.beat: dict[str, Any] = {}
         """The last heartbeat of the loop; empty before its first."""
         self.version = 0
@@ -90,6 +93,8 @@ class Desk:
         for target in targets:
             self._documents.pop(target, None)
         self._documents.update(documents)
+        if any(target.startswith("VirtualMachine/") for target in targets):
+            self._called = called(self._documents)
         if any(target.startswith(("ProtectionPolicy/", "Host/")) for target in targets):
             return set(self._documents) | targets
         return targets
@@ -99,14 +104,12 @@ class Desk:
         seen = self._store.seen(tuple(nodes)) if nodes else {}
         for node in nodes:
             affected |= {f"Host/{node}", f"Switch/{node}", f"Witness/{node}"}
-            affected |= self._machines.forget(node)
             self._facts.pop(node, None)
-            if node in seen:
-                try:
-                    self._facts[node] = parse_facts(seen[node].facts)
-                except ValueError:      # of another version: the loop writes it again
-                    continue
-                affected |= self._machines.learn(node, self._facts[node])
+            with suppress(KeyError, ValueError):    # of another version: the loop writes it again
+                self._facts[node] = parse_facts(seen[node].facts)
+            names = (self._machines.learn(node, self._facts[node]) if node in self._facts
+                     else self._machines.forget(node))
+            affected |= {self._called.get(name, f"VirtualMachine/{name}") for name in names}
         return affected
 
     def _renew(self, targets: set[str]) -> None:
@@ -148,3 +151,10 @@ class Desk:
         """Return the estate's name; empty before the loop has loaded any specs."""
         return next((target.partition("/")[2] for target in self._documents
                      if target.startswith("Estate/")), "")
+
+
+def called(documents: Mapping[str, DeclaredDocument]) -> dict[str, str]:
+    """Return the VMs whose domains have other names than they have, by those names."""
+    return {str(domain): target for target, document in documents.items()
+            if target.startswith("VirtualMachine/")
+            and (domain := (document.content.get("spec") or {}).get("domain"))}

@@ -6,6 +6,9 @@
     suspended   a person paused it
     observed    it is only looked at
     fine        nothing is wrong
+
+What was never drilled can be seen, and is not worse than declared: it does not make every VM one
+that needs a look. The verdict on its site says it, and its own page.
 """
 
 from collections.abc import Iterable
@@ -51,7 +54,7 @@ def level_of(condition: Condition) -> Level:
     if is_well(condition):
         return Level.FINE
     if condition.status is Status.UNKNOWN:
-        return Level.UNKNOWN
+        return Level.FINE if condition.type is ConditionType.DRILLED else Level.UNKNOWN
     if condition.type in CRITICAL or condition.reason == "Critical":
         return Level.CRITICAL
     return Level.LATE

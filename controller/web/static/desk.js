@@ -5,11 +5,11 @@
 //
 // Lists hold only the rows in sight: a row with trouble is taller, and comes first, so that where a row
 // stands is a sum. Ages are counted here from instants; the server sends none.
-import { act, bar, clock, duration, gib, link, make, order, shape } from "./words.js";
+import { act, bar, clock, duration, gib, link, make, order, shape, told } from "./words.js";
 import { means } from "./search.js";
 
 const SILENT_MS = 15000, PLAIN_PX = 28, TALL_PX = 46, SPARE = 6;
-const rows = new Map();
+const rows = new Map(), phone = matchMedia("(max-width: 760px)");
 const at = (id) => document.getElementById(id);
 let head = null, heard = performance.now(), skew_s = 0, due = new Set(), frame = 0, stream = null, last = "", seenEvents = 0;
 const state = { words: new URLSearchParams(location.search).get("q") ?? "", level: new URLSearchParams(location.search).get("is") ?? "" };
@@ -40,19 +40,21 @@ class List {
   constructor(node, cells) {
     this.node = node;
     this.cells = cells;
+    this.gone = new AbortController();
     this.rows = [];
     this.inner = make("div", "rows");
     node.replaceChildren(this.inner);
     node.addEventListener("scroll", () => this.show(), { passive: true });
+    addEventListener("scroll", () => this.show(), { passive: true, signal: this.gone.signal });
     new ResizeObserver(() => this.show()).observe(node);
   }
   fill() {
     this.rows = this.pick().sort(byTrouble);
     this.tall = this.rows.findIndex((row) => !row.sentence || row.level === "fine");
     if (this.tall < 0) this.tall = this.rows.length;
-    const scale = matchMedia("(max-width: 760px)").matches ? 1.35 : 1;
-    this.plain_px = Math.round(PLAIN_PX * scale);
-    this.tall_px = Math.round(TALL_PX * scale);
+    const more_px = phone.matches ? 10 : 0;
+    this.plain_px = PLAIN_PX + more_px;
+    this.tall_px = TALL_PX + more_px;
     this.inner.style.height = `${this.top(this.rows.length)}px`;
     this.show();
   }
@@ -60,7 +62,10 @@ class List {
     return Math.min(index, this.tall) * this.tall_px + Math.max(0, index - this.tall) * this.plain_px;
   }
   show() {
-    const from_px = this.node.scrollTop, until_px = from_px + this.node.clientHeight;
+    // on a phone the whole page scrolls, and not the list
+    const top_px = phone.matches ? this.node.getBoundingClientRect().top : 0;
+    const from_px = phone.matches ? Math.max(0, -top_px) : this.node.scrollTop;
+    const until_px = phone.matches ? innerHeight - top_px : from_px + this.node.clientHeight;
     let first = 0;
     while (first < this.rows.length && this.top(first + 1) < from_px) first += 1;
     first = Math.max(0, first - SPARE);
@@ -93,7 +98,7 @@ function machineCells(row) {
   const share = row.rpo_s && row.point_at ? (now_s() - row.point_at) / (1.5 * row.rpo_s) : 0;
   const off = row.power && !["running", "paused", "blocked"].includes(row.power);
   return [shape(off && row.level === "fine" ? "off" : row.level), make("span", "cut", link(`VirtualMachine/${row.name}`)),
-    make("span", "cut host", row.host ?? "–"), make("span", "cut policy soft", row.policy ? `${row.policy}${row.rpo_s ? ` ${duration(row.rpo_s)}` : ""}` : "not protected"),
+    make("span", "cut host", row.host ?? "–"), make("span", "cut policy soft", row.policy ? `${row.policy}${row.rpo_s ? ` ${duration(row.rpo_s).replace(/h00m$/, "h")}` : ""}` : "not protected"),
     row.rpo_s ? bar(share, `age-bar ${row.level}`) : make("span"), age];
 }
 
@@ -104,8 +109,8 @@ function drawHead() {
   at("alive").replaceChildren(shape(lives ? "fine" : "critical"), lives ? " live" : loop.at ? ` the loop is not running, ${duration(age_s)}` : " no loop");
   at("verdicts").replaceChildren(...head.sites.map(verdict));
   if (!head.sites.length) at("verdicts").replaceChildren(make("section", "verdict", make("p", "soft", "Nothing is known yet"), make("h2", "", shape("unknown"), " No loop has decided anything with this state folder")));
-  rail("waits", head.waits, (one) => make("div", "card", make("b", "", link(one.target)), make("p", "", one.sentence),
-    one.consequence ? make("p", "soft", one.consequence) : null,
+  rail("waits", head.waits, (one) => make("div", "card", make("b", "", link(one.target)), make("p", "", ...told(one.sentence)),
+    one.consequence ? make("p", "soft", ...told(one.consequence)) : null,
     make("p", "buttons", act("Approve…", "press", { verb: "approve", step: one.id }), link(one.target, "Why", "quiet"))));
   rail("runs", head.runs, (one) => make("p", "run", make("b", "", link(one.target)), ` ${one.verb} `, make("span", "soft", one.progress || one.sentence), age(one.at)));
   rail("suspended", head.suspended, (one) => make("p", "", shape("suspended"), " ", make("b", "", link(one.target)), ` until ${clock(one.until_at)} `, make("span", "soft", `${one.why}, ${one.by}`), " ", act("Resume", "quiet", { verb: "resume", target: one.target })));
@@ -157,8 +162,9 @@ function drawSites() {
   const key = [...names, ...stray].join("\n");
   if (at("sites").dataset.key !== key) {
     at("sites").dataset.key = key;
+    lists.forEach((one) => one.gone.abort());
     lists.clear();
-    at("sites").replaceChildren(...[...names, ...stray].map(site), filter());
+    at("sites").replaceChildren(places([...names, ...stray]), ...[...names, ...stray].map(site), filter());
   }
   for (const name of [...names, ...stray]) {
     const hosts = of("Host").filter((row) => row.site === name);
@@ -184,6 +190,22 @@ function site(name) {
   return make("section", "site", make("div", "title", make("h3", "", name ?? "Nowhere yet"), Object.assign(make("span", "soft"), { id: `hosts-of-${name}` })),
     columns("host", ["", "Host", "VMs", "Load", "", "Memory", ""]), hosts,
     columns("machine", ["", "VM", "Host", "Objective", "", "Replica age"]), machines);
+}
+
+// On a phone one site is shown at a time, and this says which.
+function places(names) {
+  const buttons = names.map((name, index) => {
+    const button = make("button", "", name ?? "Nowhere yet");
+    button.addEventListener("click", () => turn(index));
+    return button;
+  });
+  const turn = (chosen) => {
+    at("sites").querySelectorAll(".site").forEach((one, index) => one.classList.toggle("away", index !== chosen));
+    buttons.forEach((one, index) => one.setAttribute("aria-pressed", String(index === chosen)));
+    lists.forEach((one) => one.show());
+  };
+  requestAnimationFrame(() => turn(0));
+  return make("div", "places chips", ...buttons);
 }
 
 const columns = (kind, words) => make("div", `head ${kind}`, ...words.map((word) => make("span", "", word)));
@@ -244,7 +266,7 @@ async function drawEvents() {
   for (const one of events) {
     seenEvents = Math.max(seenEvents, one.id);
     if (one.kind === "intent") continue;
-    at("events").prepend(make("p", "event", make("span", "soft", clock(one.at)), make("span", "", make("b", "", link(one.target)), ` ${one.sentence}`)));
+    at("events").prepend(make("p", "event", make("span", "soft", clock(one.at)), make("span", "", make("b", "", link(one.target)), " ", ...told(one.sentence))));
   }
   while (at("events").childElementCount > 200) at("events").lastChild.remove();
 }
@@ -283,6 +305,7 @@ addEventListener("keydown", (event) => {
   else if (event.key === "Escape") { find.value = ""; find.blur(); choose({ words: "", level: "" }); }
   else if (event.key === "a" && !typing) choose({ level: state.level === "look" ? "" : "look" });
 });
+phone.addEventListener("change", () => lists.forEach((one) => one.fill()));
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) stream?.close();
   else { heard = performance.now(); open(); }

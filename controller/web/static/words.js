@@ -32,6 +32,11 @@ export function shape(level) {
   return node;
 }
 
+// A sentence, its commands as commands.
+export function told(sentence) {
+  return sentence.split("`").map((part, index) => index % 2 ? make("code", "", part) : part);
+}
+
 export function act(text, className, values) {
   const node = make("a", className, text);
   node.href = `/act?${new URLSearchParams(values)}`;

@@ -1,0 +1,1 @@
+"""How fast the operator's page is, and what it costs, in a real Chromium."""
