@@ -5,16 +5,15 @@
 //
 // Lists hold only the rows in sight: a row with trouble is taller, and comes first, so that where a row
 // stands is a sum. Ages are counted here from instants; the server sends none.
-import { act, bar, clock, duration, gib, link, make, order, shape, told } from "./words.js";
+import { act, bar, clock, duration, gib, link, make, now_s, order, shape, told } from "./words.js";
 import { means } from "./search.js";
 
 const SILENT_MS = 15000, PLAIN_PX = 28, TALL_PX = 46, SPARE = 6;
 const rows = new Map(), phone = matchMedia("(max-width: 760px)");
 const at = (id) => document.getElementById(id);
-let head = null, heard = performance.now(), skew_s = 0, due = new Set(), frame = 0, stream = null, last = "", seenEvents = 0;
+let head = null, heard = performance.now(), due = new Set(), frame = 0, stream = null, last = "", seenEvents = 0;
 const state = { words: new URLSearchParams(location.search).get("q") ?? "", level: new URLSearchParams(location.search).get("is") ?? "" };
 
-const now_s = () => Date.now() / 1000 + skew_s;
 const of = (kind) => [...rows.values()].filter((row) => row.kind === kind);
 const rank = (row) => order.indexOf(row.level);
 const byTrouble = (a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1);
@@ -116,7 +115,11 @@ function drawHead() {
   rail("suspended", head.suspended, (one) => make("p", "", shape("suspended"), " ", make("b", "", link(one.target)), ` until ${clock(one.until_at)} `, make("span", "soft", `${one.why}, ${one.by}`), " ", act("Resume", "quiet", { verb: "resume", target: one.target })));
 }
 
-const age = (instant) => Object.assign(make("span", "age right soft", duration(now_s() - instant)), { dataset: {} });
+function age(instant) {
+  const node = make("span", "age right soft", duration(now_s() - instant));
+  node.dataset.at = instant;
+  return node;
+}
 
 function rail(id, found, render) {
   at(`${id}-count`).textContent = found.length;
@@ -311,6 +314,5 @@ document.addEventListener("visibilitychange", () => {
   else { heard = performance.now(); open(); }
 });
 addEventListener("pagehide", () => stream?.close());
-fetch("/api/v1/estate").then((reply) => reply.json()).then((found) => { skew_s = found.now_at - Date.now() / 1000; });
 open();
 setInterval(tick, 1000);

@@ -1,11 +1,11 @@
 // One object: the page is asked for again when the object changed, and its text put in place. Silence is
 // said, as on the main page: what is old never looks alive.
-import { duration } from "./words.js";
+import { duration, now_s } from "./words.js";
 
 const SILENT_MS = 15000;
 const main = document.getElementById("object"), silent = document.getElementById("silent");
 const fault = silent.textContent;
-let timer = 0, wanted = false, heard = performance.now(), stream = null, last = "", loop = null, skew_s = 0;
+let timer = 0, wanted = false, heard = performance.now(), stream = null, last = "", loop = null;
 
 async function again() {
   timer = 0;
@@ -22,7 +22,7 @@ function soon() {
 
 function tick() {
   const silent_ms = performance.now() - heard, old = silent_ms > SILENT_MS && !document.hidden;
-  const gone_s = loop?.at ? Date.now() / 1000 + skew_s - loop.at : 0;
+  const gone_s = loop?.at ? now_s() - loop.at : 0;
   document.body.classList.toggle("stale", old);
   if (old) silent.textContent = `This page has heard nothing for ${duration(silent_ms / 1000)}. What it shows is that old.`;
   else if (loop?.at && (loop.stopped || gone_s > loop.alive_s)) silent.textContent = `The loop is not running: its last word is ${duration(gone_s)} old, and so is what follows.`;
@@ -46,6 +46,5 @@ document.addEventListener("visibilitychange", () => {
   else { heard = performance.now(); open(); soon(); }
 });
 addEventListener("pagehide", () => stream?.close());
-fetch("/api/v1/estate").then((reply) => reply.json()).then((found) => { skew_s = found.now_at - Date.now() / 1000; }).catch(() => null);
 open();
 setInterval(tick, 1000);

@@ -12,6 +12,11 @@ export function duration(age_s) {
   return `${Math.floor(s / 86400)}d`;
 }
 
+// How far this browser's clock is from the server's, by when the page began to come.
+const began_ms = performance.timeOrigin + (performance.getEntriesByType("navigation")[0]?.responseStart ?? 0);
+const skew_s = Number(document.documentElement.dataset.now) - began_ms / 1000;
+export const now_s = () => Date.now() / 1000 + skew_s;
+
 export const gib = (bytes) => (bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 1 : 0);
 
 export function clock(at) {
@@ -34,7 +39,7 @@ export function shape(level) {
 
 // A sentence, its commands as commands.
 export function told(sentence) {
-  return sentence.split("`").map((part, index) => index % 2 ? make("code", "", part) : part);
+  return sentence.split(/`([^`]+)`/).map((part, index) => index % 2 ? make("code", "", part) : part);
 }
 
 export function act(text, className, values) {

@@ -28,9 +28,12 @@ def opened(browser: Browser, url: str, mode: str) -> Iterator[Page]:
     try:
         context.set_default_timeout(120_000)
         page = context.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda one: errors.append(str(one)))
         page.goto(url)
         settle(page)
         yield page
+        assert errors == []
     finally:
         context.close()
 

@@ -1,4 +1,4 @@
-"""Pictures of every page for eyes: `python -m tests.web.chromium.shots FOLDER [WORD…]`.
+"""Screenshots of every page for eyes: `python -m tests.web.chromium.shots FOLDER [WORD…]`.
 
 Light, dark and on a phone; a well, a broken and an empty estate, one that has gone silent and one
 whose loop is gone. With words, those whose name holds one of them.
@@ -27,7 +27,7 @@ def estate(folder: Path, scene: Scene | None, later_s: float = 0.0) -> Iterator[
 
 
 def main(out: Path, words: list[str]) -> None:
-    """Take all pictures, or those whose name holds a word."""
+    """Take all, or those whose name holds a word."""
     out.mkdir(parents=True, exist_ok=True)
     with chromium() as browser, TemporaryDirectory() as name, ExitStack() as open_:
         def url(kind: str, scene: Scene | None, later_s: float = 0.0) -> str:
@@ -50,15 +50,14 @@ def main(out: Path, words: list[str]) -> None:
 
 
 def take(browser: Browser, url: str, mode: str, path: Path, *, silent: bool = False) -> None:
-    """Take one picture; the phone's is of the whole page."""
+    """Take one, of the whole page on a phone; no page may scroll sideways."""
     with opened(browser, url, mode) as page:
         if silent:
             page.context.set_offline(True)
             page.wait_for_selector(".stale", timeout=40_000)
         page.wait_for_timeout(400)
         page.screenshot(path=path, full_page=mode == "phone")
-        print(path.name, (page.evaluate("document.documentElement.scrollWidth > innerWidth")
-              and "SIDEWAYS") or "", flush=True)
+        assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), path.name
 
 
 if __name__ == "__main__":

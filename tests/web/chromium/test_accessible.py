@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "axe"
 AXE = (FOLDER / "axe.min.js").read_text()
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
 RUN = """(tags) => axe.run(document, { runOnly: { type: "tag", values: tags },
-                                      resultTypes: ["violations"] })"""
+    rules: { "target-size": { enabled: true } }, resultTypes: ["violations"] })"""
 
 
 def violations(page: Page) -> list[str]:
