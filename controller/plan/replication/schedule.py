@@ -40,7 +40,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from controller.model.facts import DomainFacts, Known, Unknown
-from controller.plan.actions.replica import is_replica
+from controller.plan.actions.replica import ReplicateDomain
 from controller.plan.machine.device_support import TRACKING, LeftOut, tracking_gap
 from controller.plan.machine.layout import Layout
 from controller.plan.replication.copy import (
@@ -119,7 +119,7 @@ def _expect_first_copies(placer: ReplicaPlacer, protected_machines: Sequence[Pro
                          survey: Survey) -> None:
     """Tell where replicas come to be at this moment, and how large they will have become."""
     to = {flight.target: flight.nodes for flight in survey.context.in_flight
-          if is_replica(flight.target)}
+          if flight.action_id.startswith(f"{ReplicateDomain.verb}:")}
     for one in protected_machines:
         current = one.current
         if current is None and one.target in to:

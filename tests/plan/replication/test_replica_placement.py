@@ -102,6 +102,14 @@ def test_first_copies_under_way_count_as_what_they_will_have_become(to: str) -> 
     assert sorted(found.values()) == ["milan-1", "milan-1", "milan-2", "milan-2"]
 
 
+def test_upkeep_of_what_goes_is_no_first_copy() -> None:
+    desired, observed = four()
+    (flight,) = copying(("a", "milan-2")).in_flight
+    removing = replace(b.APPLIED, in_flight=(replace(
+        flight, action_id="remove-replica:Replica/a@milan-2"),))
+    assert placed(desired, observed, removing) == placed(desired, observed)
+
+
 def test_what_has_arrived_of_a_first_copy_says_nothing_of_its_size() -> None:
     desired, observed = four()
     observed = r.with_replica(observed, "milan-1", r.replica(
