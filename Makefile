@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE	# each of a thousand starts would compile all of it anew
 
-.PHONY: help demo test fast lab lab-packages lab-down stock bench bench-packages bench-replication \
+.PHONY: help demo test fast lab lab-packages lab-down stock stock-guide bench bench-packages bench-replication \
 	bench-replication-estate bench-adoption bench-desk bench-failover bench-house lint lock soak clean
 
 help: ## Show this list
@@ -52,6 +52,11 @@ stock: $(VENV)/.runtime ## Two stock Debian hosts as VMs, and the whole way of a
 	@test "$$(id -u)" = 0 || { echo "The stock hosts need network namespaces: run make stock as root."; exit 1; }
 	@examples/stock/install
 	@examples/stock/stock check
+
+stock-guide: ## The guide of examples/first-estate, typed word by word on three stock hosts (root)
+	@test "$$(id -u)" = 0 || { echo "The stock hosts need network namespaces: run make stock-guide as root."; exit 1; }
+	@examples/stock/install
+	@examples/stock/stock guide
 
 bench: $(VENV)/.dev lab-packages ## Every figure, beside its peers, as a table and as JSON
 	@test "$$(id -u)" != 0 || tests/bench/install

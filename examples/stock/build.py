@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from places import CACHE, HERE, HOSTS, KEY, KNOWN_HOSTS, Stock, StockError, run
+from places import CACHE, EVERY, HERE, KEY, KNOWN_HOSTS, Stock, StockError, run
 
 BUILD_S = 3600
 
@@ -72,7 +72,7 @@ def remember(host: Stock, public: str) -> None:
 
 def files_of(host: Stock, public: str, own: Path) -> dict[str, tuple[str, str]]:
     """Return a host's own files: by path the mode and the text."""
-    others = "".join(f"{one.address} {one.name}\n" for one in HOSTS if one is not host)
+    others = "".join(f"{one.address} {one.name}\n" for one in EVERY if one is not host)
     return {
         "/etc/hostname": ("0100644", f"{host.name}\n"),
         "/etc/hosts": ("0100644",

@@ -1,30 +1,25 @@
 """The whole way of an estate on the stock hosts, each step as a person would type it.
 
-From two hosts that nobody has prepared to VMs that are protected, exported, moved to the other
-Debian and back. The first step that fails ends it with what was said.
+From two hosts that nobody has prepared to VMs that are protected, exported, lost with their host
+and brought back, moved to the other Debian, and moved live. hotsite logs in as `ops`, a sudo user.
+The first step that fails ends it with what was said.
 """
 
-import os
 import re
 import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
+import estate
+import faults
 import power
-from places import CACHE, HERE, HOSTS, KEY, KNOWN_HOSTS, StockError, on, run, wait_for
+from estate import ESTATE, STEP_S, UNSEEN, WORK, edit, hotsite
+from places import HOSTS, KEY, KNOWN_HOSTS, Stock, StockError, on, wait_for
 
-WORK = CACHE / "check"
-ESTATE = WORK / "estate"
-HOTSITE = HERE.parents[1] / ".venv/bin/hotsite"
 DEB12, DEB13 = HOSTS
 SITES = (f"paris={DEB12.address}", f"milan={DEB13.address}")
-UNSEEN: Final = 5  # hotsite's exit status when something could not be seen
-STEP_S: Final = 900.0  # emulated hosts on a machine that has other things to do
 EXPORT = "/srv/restore"
-VMS = 2
 RECORDS = """
 set -e
 for disk in {export}/{vm}-*-vda.qcow2; do
@@ -34,10 +29,23 @@ done
 """
 
 
+class Guest(NamedTuple):
+    """One VM: what it is called here and by libvirt, where it runs, and where its replica is."""
+
+    name: str
+    domain: str
+    home: Stock
+    twin: Stock
+
+
+GUESTS: Final = (Guest("win-2019", "WIN_2019", DEB12, DEB13), Guest("db", "db", DEB12, DEB13),
+                 Guest("mail", "mail", DEB13, DEB12))
+WIN, DB, MAIL = GUESTS
+
+
 def check() -> None:
     """Do every step and say how long each took."""
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(mode=0o700, parents=True)
+    estate.begin()
     begun = time.monotonic()
     for said, step in STEPS:
         at = time.monotonic()
@@ -47,43 +55,18 @@ def check() -> None:
               flush=True)
 
 
-def hotsite(*words: str, ok: tuple[int, ...] = (0,)) -> str:
-    """Run hotsite until it could see everything; return what it said."""
-    deadline = time.monotonic() + STEP_S
-    while True:
-        try:
-            done = subprocess.run([str(HOTSITE), *words], capture_output=True, text=True,
-                                  check=False, stdin=subprocess.DEVNULL, timeout=STEP_S,
-                                  env={**os.environ, "HOTSITE_STATE": str(WORK / "state")})
-        except subprocess.TimeoutExpired:
-            raise StockError(f"hotsite {' '.join(words)} did not end") from None
-        if done.returncode != UNSEEN or UNSEEN in ok or time.monotonic() > deadline:
-            break
-    if done.returncode not in ok:
-        raise StockError(f"hotsite {' '.join(words)} ended with {done.returncode}:\n"
-                         f"{done.stdout}{done.stderr}")
-    return done.stdout + done.stderr
-
-
 def plant() -> str:
     """Make the VMs that are there before hotsite comes."""
-    run("as", "--32", "-o", str(WORK / "guest.o"), str(HERE / "guest.s"))
-    run("ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o",
-        str(WORK / "guest.bin"), str(WORK / "guest.o"))
     for host in HOSTS:
-        on(host, "base64 -d >/root/guest.bin", text=run("base64", str(WORK / "guest.bin")))
-        on(host, "cat >/root/records.py", text=(HERE / "records.py").read_text())
-    on(DEB12, "sh", text=(HERE / "guests.sh").read_text(), timeout_s=STEP_S)
-    on(DEB13, "virsh -q pool-define-as default dir --target /var/lib/libvirt/images"
-       " && virsh -q pool-start default && virsh -q pool-autostart default")
-    return ""
+        estate.plant(host, *(one.domain for one in GUESTS if one.home is host))
+    return ", ".join(f"{one.domain} on {one.home.name}" for one in GUESTS)
 
 
 def import_estate() -> str:
     """Import both hosts; the plan on what is written is empty, or this fails."""
     words = ("import", *(host.address for host in HOSTS), "--site", SITES[0], "--site", SITES[1],
-             "--out", str(ESTATE), "--key", str(KEY), "--known-hosts", str(KNOWN_HOSTS),
-             "--name", "stock")
+             "--user", "ops", "--out", str(ESTATE), "--key", str(KEY), "--known-hosts",
+             str(KNOWN_HOSTS), "--name", "stock")
     deadline = time.monotonic() + STEP_S
     while "could not be read" in hotsite(*words, ok=(0, UNSEEN)) or not hosts_seen():
         if time.monotonic() > deadline:
@@ -94,44 +77,44 @@ def import_estate() -> str:
 
 
 def hosts_seen() -> bool:
-    """Say whether what was imported has both hosts and both VMs."""
+    """Say whether what was imported has both hosts and every VM."""
     texts = [path.read_text() for path in ESTATE.rglob("*.yaml")] if ESTATE.exists() else []
     kinds = re.findall(r"^kind: (\w+)$", "\n".join(texts), re.MULTILINE)
-    return kinds.count("Host") == len(HOSTS) and kinds.count("VirtualMachine") == VMS
+    return kinds.count("Host") == len(HOSTS) and kinds.count("VirtualMachine") == len(GUESTS)
 
 
-def edit(file: str, pattern: str, replacement: str) -> None:
-    """Change the lines of the specs that match, of which there is at least one."""
-    path = ESTATE / file
-    text, count = re.subn(pattern, replacement, path.read_text(), flags=re.MULTILINE)
-    if not count:
-        raise StockError(f"{path} has no line like {pattern}")
-    path.write_text(text)
+def doctor() -> str:
+    """Plant faults on both hosts; doctor finds each, and what it advises mends it."""
+    faults.plant()
+    found = faults.mend_all(lambda: hotsite("doctor", "--specs", str(ESTATE), "--format", "json",
+                                            ok=(0, 2, 3, UNSEEN)), WORK)
+    if missed := [f"{one.about} {one.check}" for one in faults.FAULTS if one not in found]:
+        raise StockError(f"doctor did not find: {', '.join(missed)}")
+    return f"{len(found)} faults, each by what doctor said"
 
 
 def protect() -> str:
-    """Protect both VMs while they are only observed, and copy over the other network."""
+    """Protect every VM while it is only observed, and copy over the other network."""
     for host in HOSTS:
         edit("hosts.yaml", rf"^  address: {re.escape(host.address)}$",
              rf"\g<0>\n  replicationAddress: {host.replication_address}")
+        edit(f"vms/{host.name}.yaml", r"^  uuid: .*$", r"\g<0>\n  protection: standard")
     edit("estate.yaml", r"^  manage: observe.*$", r"\g<0>\n  autonomy: replicate")
-    edit(f"vms/{DEB12.name}.yaml", r"^  uuid: .*$", r"\g<0>\n  protection: standard")
-    before = domains()
+    before = [definitions(host) for host in HOSTS]
     hotsite("apply", str(ESTATE), "--yes")
-    if domains() != before:
+    if [definitions(host) for host in HOSTS] != before:
         raise StockError("a VM that is only observed was changed")
     return "no definition has changed"
 
 
-def domains() -> str:
-    """Return the definitions of all VMs, without what libvirt itself notes of checkpoints."""
-    return on(DEB12, "for vm in $(virsh list --all --name); do virsh dumpxml --inactive $vm; done")
+def definitions(host: Stock) -> str:
+    """Return the definitions of a host's VMs."""
+    return on(host, "for vm in $(virsh list --all --name); do virsh dumpxml --inactive $vm; done")
 
 
 def increments() -> str:
-    """Make a second point of each VM."""
-    return "; ".join(made_of(hotsite("replica", "copy", vm, str(ESTATE)))
-                     for vm in ("win-2019", "db"))
+    """Make a second point of each VM, in both directions."""
+    return "; ".join(made_of(hotsite("replica", "copy", one.name, str(ESTATE))) for one in GUESTS)
 
 
 def made_of(said: str) -> str:
@@ -141,45 +124,69 @@ def made_of(said: str) -> str:
 
 
 def verify() -> str:
-    """Read both replicas against their hashes."""
-    for vm in ("win-2019", "db"):
-        hotsite("replica", "verify", vm, str(ESTATE))
+    """Read every replica against its hashes."""
+    for one in GUESTS:
+        hotsite("replica", "verify", one.name, str(ESTATE))
     return ""
 
 
 def restore() -> str:
-    """Export both VMs, and find every record in what QEMU reads of them on the other Debian."""
-    on(DEB13, f"mkdir -p {EXPORT}")
+    """Export each VM, and find every record in what QEMU reads of it on the other Debian."""
     found = []
-    for vm in ("win-2019", "db"):
-        hotsite("replica", "export", vm, EXPORT, str(ESTATE))
-        found.append(on(DEB13, RECORDS.format(export=EXPORT, vm=vm), timeout_s=STEP_S).strip())
+    for one in GUESTS:
+        on(one.twin, f"mkdir -p {EXPORT}")
+        hotsite("replica", "export", one.name, EXPORT, str(ESTATE))
+        found.append(on(one.twin, RECORDS.format(export=EXPORT, vm=one.name),
+                        timeout_s=STEP_S).strip())
     return "; ".join(found)
 
 
-def move_there_and_back() -> str:
-    """Take WIN_2019 over, move it to the other Debian without loss, and back again."""
-    edit(f"vms/{DEB12.name}.yaml", r"^  domain: WIN_2019$", "  domain: WIN_2019\n  manage: full"
-         "\n  autonomy: failover\n  autostart: 'off'")
-    with (WORK / "run.log").open("w") as log:
-        loop = subprocess.Popen(
-            [str(HOTSITE), "run", str(ESTATE)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            env={**os.environ, "HOTSITE_STATE": str(WORK / "state")})
-        try:
-            hotsite("failover", "win-2019", "--planned", "--name-again", "win-2019")
-            wait_for("WIN_2019 on Debian 13", lambda: runs_on(1), STEP_S)
-            hotsite("failback", "win-2019", "--name-again", "win-2019")
-            wait_for("WIN_2019 back on Debian 12", lambda: runs_on(0), STEP_S)
-        finally:
-            loop.send_signal(signal.SIGTERM)
-            loop.wait(60)
+def take_over() -> str:
+    """Take the VMs over, one by one; only our mark is written."""
+    for one in GUESTS:
+        edit(f"vms/{one.home.name}.yaml", rf"^metadata: {{name: {one.name}}}\nspec:$",
+             r"\g<0>\n  manage: full\n  autonomy: failover")
+        hotsite("apply", str(ESTATE), "--yes")
+        hotsite("plan", str(ESTATE))
+    return "one after another, each plan then is empty"
+
+
+def lose_a_host() -> str:
+    """Cut Debian 12's power: its VMs come back on Debian 13, and go home when it is up again."""
+    with estate.loop():
+        power.stop(DEB12)
+        hotsite("failover", "paris", "--why", "its power is cut", "--no-wait", ok=(0, 2, 3))
+        wait_for("the word that Debian 12 is off", confirmed, STEP_S)
+        for one in (WIN, DB):
+            wait_for(f"{one.domain} on Debian 13", lambda one=one: runs(one, DEB13), STEP_S)
+        power.up((DEB12,), keep=True)
+        hotsite("failback", "paris", "--name-again", "paris", ok=(0, 2))
+        for one in (WIN, DB):
+            wait_for(f"{one.domain} back on Debian 12", lambda one=one: runs(one, DEB12), STEP_S)
     return ""
 
 
-def runs_on(index: int) -> bool:
-    """Say whether WIN_2019 runs on one host and not on the other."""
-    there = ["WIN_2019" in on(host, "virsh -q list --name").split() for host in HOSTS]
-    return there[index] and not there[1 - index]
+def confirmed() -> bool:
+    """Say that Debian 12 is off, and whether that was heard."""
+    said = hotsite("confirm-fenced", DEB12.name, "--reason", "cut it off", ok=(0, 3, UNSEEN))
+    return "written" in said or "counts" in said
+
+
+def move_there_and_back() -> str:
+    """Move WIN_2019 to the other Debian without loss, and back again."""
+    with estate.loop():
+        hotsite("failover", WIN.name, "--planned", "--name-again", WIN.name)
+        wait_for("WIN_2019 on Debian 13", lambda: runs(WIN, DEB13), STEP_S)
+        hotsite("failback", WIN.name, "--name-again", WIN.name)
+        wait_for("WIN_2019 back on Debian 12", lambda: runs(WIN, DEB12), STEP_S)
+    return ""
+
+
+def runs(guest: Guest, host: Stock) -> bool:
+    """Say whether a VM runs on one host and not on the other; a host that is off runs nothing."""
+    there = {one for one in HOSTS if power.pid_of(one) is not None
+             and guest.domain in on(one, "virsh -q list --name").split()}
+    return there == {host}
 
 
 def denied() -> str:
@@ -194,12 +201,15 @@ def denied() -> str:
 
 STEPS: tuple[tuple[str, Callable[[], str | None]], ...] = (
     ("both hosts are up", lambda: power.up(HOSTS, keep=False)),
-    ("two VMs run on Debian 12 as somebody made them", plant),
+    ("VMs run as somebody made them", plant),
     ("imported", import_estate),
+    ("planted faults found and mended", doctor),
     ("protected while they are only observed", protect),
     ("increments", increments),
     ("verified", verify),
-    ("exported to Debian 13", restore),
-    ("one taken over, moved to Debian 13, and moved back", move_there_and_back),
+    ("exported at the other site", restore),
+    ("taken over", take_over),
+    ("Debian 12 lost, its VMs promoted on Debian 13, and brought back", lose_a_host),
+    ("one moved to Debian 13, and moved back", move_there_and_back),
     ("nothing was denied", denied),
 )

@@ -56,22 +56,25 @@ class Stock(NamedTuple):
 
 
 HOSTS = (Stock("deb12", "bookworm", 12), Stock("deb13", "trixie", 13))
+SECOND = Stock("deb12b", "bookworm", 14)  # a second host beside deb12, for the guide
+EVERY = (*HOSTS, SECOND)
 
 
 def host_of(name: str) -> Stock:
     """Return a stock host by its name."""
-    for one in HOSTS:
+    for one in EVERY:
         if one.name == name:
             return one
     raise StockError(f"there is no stock host {name}: it is one of "
-                     + ", ".join(one.name for one in HOSTS))
+                     + ", ".join(one.name for one in EVERY))
 
 
-def run(*argv: str, text: str = "", timeout_s: float = 60) -> str:
+def run(*argv: str, text: str = "", timeout_s: float = 60,
+        env: dict[str, str] | None = None) -> str:
     """Run one program to its end and return its output."""
     try:
         done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False,
-                              timeout=timeout_s, errors="replace")
+                              timeout=timeout_s, errors="replace", env=env)
     except FileNotFoundError:
         raise StockError(f"{argv[0]} is not installed; run examples/stock/install") from None
     except subprocess.TimeoutExpired:

@@ -13,8 +13,8 @@ from pathlib import Path
 from places import (
     CACHE,
     DISK_BYTES,
+    EVERY,
     GATE,
-    HOSTS,
     NAMESPACE,
     PLANES,
     RUN,
@@ -59,7 +59,7 @@ def up(hosts: tuple[Stock, ...], *, keep: bool) -> None:
 
 def down() -> None:
     """Take every host and cable away, and the hosts' disks."""
-    for host in HOSTS:
+    for host in EVERY:
         stop(host)
     if is_laid():
         run("ip", "netns", "del", NAMESPACE)
@@ -79,7 +79,7 @@ def lay_cables() -> None:
     inside = ["link set lo up"]
     for plane in PLANES:
         inside += [f"link add {plane} type bridge", f"link set {plane} up"]
-        for host in HOSTS:
+        for host in EVERY:
             inside += [f"tuntap add {host.tap(plane)} mode tap",
                        f"link set {host.tap(plane)} master {plane} up"]
     run("ip", "-n", NAMESPACE, "-batch", "-", text="\n".join(inside) + "\n")

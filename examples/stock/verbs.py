@@ -8,8 +8,9 @@ import time
 
 import build
 import check
+import guided
 import power
-from places import CACHE, HOSTS, StockError, host_of, run, ssh_argv
+from places import CACHE, EVERY, HOSTS, StockError, host_of, run, ssh_argv
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -18,9 +19,10 @@ def arguments() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("build", help="build what is missing of the images, and boot nothing")
     up = verbs.add_parser("up", help="build what is missing, boot, wait; harmless when it is up")
-    up.add_argument("hosts", nargs="*", help="deb12, deb13; without one, both")
+    up.add_argument("hosts", nargs="*", help="deb12, deb13, deb12b; without one, the first two")
     up.add_argument("--keep", action="store_true", help="on the disks they had when cut off")
     verbs.add_parser("check", help="go the whole way of an estate on fresh hosts, then down")
+    verbs.add_parser("guide", help="follow examples/first-estate on three fresh hosts, then down")
     verbs.add_parser("down", help="cut them off and take away all but the images")
     verbs.add_parser("status", help="say which are up, and what they cost")
     ssh = verbs.add_parser("ssh", help="log in: stock ssh [--user ops] HOST [COMMAND …]")
@@ -44,13 +46,13 @@ def bring_up(asked: argparse.Namespace) -> int:
 
 
 def show_status() -> int:
-    """Print one line per host; status 1 when one of them is off."""
-    pids = {host: power.pid_of(host) for host in HOSTS}
+    """Print one line per host; status 1 when one of the first two is off."""
+    pids = {host: power.pid_of(host) for host in EVERY}
     for host, pid in pids.items():
         said = "off" if pid is None else "on, {} MiB".format(
             int(run("ps", "-o", "rss=", "-p", str(pid))) // 1024)
         print(f"{host.name:<7} {host.suite:<9} {host.address:<11} {said}")
-    return 0 if all(pids.values()) else 1
+    return 0 if all(pids[host] for host in HOSTS) else 1
 
 
 def dispatch(asked: argparse.Namespace) -> int:
@@ -60,12 +62,13 @@ def dispatch(asked: argparse.Namespace) -> int:
             build.build(host)
     elif asked.verb == "up":
         return bring_up(asked)
-    elif asked.verb == "check":
+    elif asked.verb in {"check", "guide"}:
         power.down()
-        for host in HOSTS:
+        hosts, go = (HOSTS, check.check) if asked.verb == "check" else (EVERY, guided.check_guide)
+        for host in hosts:
             build.build(host)
         try:
-            check.check()
+            go()
         finally:
             power.down()
     elif asked.verb == "down":
