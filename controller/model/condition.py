@@ -43,6 +43,8 @@ class ConditionType(StrEnum):
     """What the Linux bridges of a host do now comes back after a reboot."""
     NOTIFIED = "Notified"
     """Whoever is to be told what is wrong can be told; only where a receiver is declared."""
+    GATEWAY = "Gateway"
+    """One node holds the gateway of a network; only where one is declared and can be seen."""
     NOT_PORTABLE = "NotPortable"
     """Something of a VM ties it to its host; false: nothing does, and something is worth knowing.
     """

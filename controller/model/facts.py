@@ -15,6 +15,7 @@ from controller.model.failover.guard import GrantorFacts, GuardFacts
 from controller.model.failover.power import PowerFacts
 from controller.model.failover.record import Record
 from controller.model.failover.serving import ServingFacts
+from controller.model.linux.keepalived import KeepalivedFacts
 from controller.model.linux.links import Links
 from controller.model.replica import Leftover, ReplicaFacts
 
@@ -380,14 +381,13 @@ class NodeFacts:
     product_uuid: str = ""
     """Of the machine, by its own firmware, in lower case; empty where it does not say."""
     dropped: Fact[tuple[DroppedAddress, ...]] = Unknown("its flows were not asked for", 0.0)
-    guard: Fact[GuardFacts] = Unknown("its guard was not asked for", 0.0)
-    """Absent on what is no host."""
+    guard: Fact[GuardFacts] = Unknown("its guard was not asked for", 0.0)           # of hosts
     grantor: Fact[GrantorFacts] = Unknown("its grantor was not asked for", 0.0)     # no switch
     serving: Fact[Mapping[str, ServingFacts]] = Unknown("its guests were not asked", 0.0)
     """By the VM's UUID, of guests whose health is declared; they may run on another host."""
     links: Fact[Links] = Unknown("its network devices were not asked for", 0.0)
-    clock_error_s: float = 0.0
-    """How far `clock_offset_s` may be off: the way there and the way back need not be equal."""
+    clock_error_s: float = 0.0      # of `clock_offset_s`: the way there may be slower than back
+    gateways: Fact[KeepalivedFacts] = Unknown("its keepalived was not asked for", 0.0)  # switches
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from dataclasses import replace
 from controller.model.desired import Desired
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Observed, Unknown
 from controller.plan.conditions.conditions import conditions_of
+from controller.plan.conditions.gateway import gateway_conditions
 from controller.plan.conditions.guarded import guarded_conditions
 from controller.plan.conditions.healthy import health_conditions
 from controller.plan.conditions.replica import replica_conditions
@@ -63,6 +64,7 @@ from controller.plan.machine.removal import diff_asides, diff_undeclared
 from controller.plan.machine.state import Case, Location, MachineState, locate
 from controller.plan.machine.superseded import diff_superseded, superseded_conditions
 from controller.plan.machine.virtual_machine import diff_virtual_machine, needs_nothing
+from controller.plan.network.gateway import diff_gateways
 from controller.plan.network.host import diff_host
 from controller.plan.network.trunk import diff_switch, narrow_last
 from controller.plan.promotion.what_if import what_if
@@ -87,6 +89,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     for name in sorted(desired.switches):
         with contained(f"Switch/{name}", draft):
             diff_switch(desired.switches[name], survey, draft)
+    diff_gateways(survey, draft)
     for name in sorted(desired.hosts):
         with contained(f"Host/{name}", draft):
             diff_host(desired.hosts[name], survey, draft)
@@ -117,7 +120,7 @@ def compute(desired: Desired, observed: Observed, context: Context, now_s: float
     steps = rule_all(strike(order(draft.items), without(survey)), survey)
     conditions = conditions_of(survey, locations, layout, steps, draft.stalls, observing)
     conditions += (*superseded_conditions(survey), *guarded_conditions(survey),
-                   *health_conditions(locations, survey))
+                   *gateway_conditions(survey), *health_conditions(locations, survey))
     conditions += tuple(replica_conditions(protected_machines, index, findings, survey))
     proofs, stale_at = drill_conditions(protected_machines, survey)
     conditions += tuple(proofs)

@@ -47,6 +47,7 @@ from guests.serving import Serving
 from interfaces import IP, interfaces_of
 from leftovers import leftovers_of
 from libvirt_poll import STILL_S, LibvirtPoll, parse_versions
+from network.gateways import Gateways
 from network.links import Links
 from pools import kind_of, path_of, pool_of
 from probes import Probes
@@ -115,6 +116,7 @@ class Host:
     def __init__(self) -> None:
         self.libvirt, self.replicas, self.probes = LibvirtPoll(), Replicas(), Probes()
         self.capabilities, self.serving, self.links = Capabilities(), Serving(), Links()
+        self.gateways = Gateways()
         self.warnings = {}          # by section: what a program wrote beside a good answer
 
     def gather(self, want: set, guests: list) -> "tuple[dict, dict]":
@@ -139,6 +141,8 @@ class Host:
         if "interfaces" in want:
             sections["interfaces"] = or_no_answer(lambda: interfaces_of(outputs["interfaces"]))
         sections |= self.links.section(outputs) if "links" in want else {}
+        if "gateways" in want:
+            sections["gateways"] = or_no_answer(self.gateways.text)
         sections |= {name: or_no_answer(read) for name, read in OWN.items() if name in want}
         if shutil.which(VIRSH[0]) is not None:
             sections |= self.of_guests(want, guests)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from controller.model.desired import Desired
 from controller.plan.actions.action import Action
 from controller.plan.actions.desired import AttachNic, DetachNic, DomainChange, UpdateNic
+from controller.plan.actions.gateway import AddGatewayPort, ConfigureGateways, DropGateways
 from controller.plan.actions.machine import PruneDomain, ReconfigureDomain
 from controller.plan.actions.network import AddUplink, NarrowTrunk, SetPortVlan, WidenTrunk
 from controller.plan.actions.replica import DrillReplica, is_replica
@@ -19,6 +20,7 @@ from controller.plan.survey.survey import Survey
 
 TRUNKS = WidenTrunk | NarrowTrunk
 ON_TRUNKS = AddUplink | TRUNKS
+ON_GATEWAYS = AddGatewayPort | ConfigureGateways | DropGateways
 ON_DOMAINS = ReconfigureDomain | PruneDomain
 GIVES_CARD = AttachNic | UpdateNic
 
@@ -78,6 +80,8 @@ def pause_of(action: Action, survey: Survey) -> Suspension | None:
 def affected(action: Action, survey: Survey) -> tuple[str, ...]:
     """Return `Kind/name` of the networks, links and policies that an action is about, and of the
     VMs that are drilled together with its target."""
+    if isinstance(action, ON_GATEWAYS):
+        return tuple(f"Network/{name}" for name in action.networks if name in survey.vlan_of)
     found = [f"Network/{name}" for name in _networks(action, survey)]
     found += [f"InterSiteLink/{name}" for name in _links(action, survey)]
     drilled = action.names if isinstance(action, DrillReplica) else ()

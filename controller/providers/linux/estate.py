@@ -17,6 +17,7 @@ from controller.plan.actions.action import Action
 from controller.plan.failover.probing import probes_of
 from controller.plan.survey.networks.attachment import LINUXBRIDGE
 from controller.plan.survey.spec_index import healths_of
+from controller.providers.keepalived.hands import KeepalivedHands
 from controller.providers.libvirt.hands import LibvirtHands
 from controller.providers.linux.fact_cache import FactCache
 from controller.providers.linux.facts import parse_answer, render_probe
@@ -39,7 +40,7 @@ WAKING_S: Final = 10.0
 """What a first question gives libvirt: it was idle, and begins only now."""
 HOST_SECTIONS: Final = ("domains", "pools", "bridges", "interfaces", "replicas", "leftovers",
                          "capabilities", "records", "guard", "grantor", "serving")
-SWITCH_SECTIONS: Final = ("bridges", "dropped", "interfaces")
+SWITCH_SECTIONS: Final = ("bridges", "dropped", "interfaces", "gateways")
 WITNESS_SECTIONS: Final = ("interfaces", "records", "grantor")
 
 
@@ -131,8 +132,8 @@ class LinuxEstate:
         self._watchers = Watchers(transport, load_program("watch.py"))
         self._redfish = RedfishHands(clock)
         over = changing or transport
-        hands: tuple[Hands, ...] = (LibvirtHands(over), OpenVswitchHands(over), LinuxHands(over),
-                                    self._redfish)
+        hands: tuple[Hands, ...] = (LibvirtHands(over), OpenVswitchHands(over),
+                                    KeepalivedHands(over), LinuxHands(over), self._redfish)
         self._hands = {kind: hand for hand in hands for kind in hand.HANDLES}
         self._linux_bridges = LinuxBridgeHands(over)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from controller.model.facts import Absent, Fact, Known, NodeFacts, Unknown
+from controller.providers.keepalived.facts import parse_keepalived
 from controller.providers.libvirt.facts import parse_capabilities, parse_domains, parse_pools
 from controller.providers.linux.facts import Answer, Section, parse_serving
 from controller.providers.linux.guard_facts import parse_grantor, parse_guard
@@ -24,7 +25,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "interfaces": parse_interfaces, "capabilities": parse_capabilities,
     "records": parse_records, "dropped": parse_drops,
     "guard": parse_guard, "grantor": parse_grantor, "serving": parse_serving,
-    "links": parse_links,
+    "links": parse_links, "gateways": parse_keepalived,
 }
 CLOCK_SAMPLES: Final = 8
 

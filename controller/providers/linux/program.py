@@ -10,8 +10,9 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
                  "mover/image/header.py", "filesystem.py", "pools.py", "domains.py",
                  "libvirt_poll.py", "guests/serving.py", "guests/drills.py", "replicas.py",
                  "leftovers.py",
-                 "network/files.py", "network/links.py", "records.py", "guard/errors.py",
-                 "guard/clock.py", "guard/config.py", "guard/page.py", "guard/guests.py",
+                 "network/files.py", "network/links.py", "network/gateways.py", "records.py",
+                 "guard/errors.py", "guard/clock.py", "guard/config.py", "guard/page.py",
+                 "guard/guests.py",
                  "guard/shown.py"),
 }
 """By program: our modules that it imports, each after those that it imports itself."""

@@ -38,6 +38,7 @@ from controller.providers.linux.last_seen import (
     with_last_replicas,
 )
 from controller.providers.simulated.bmc import system_uuid
+from controller.providers.simulated.gateways.vrrp import gateway_interfaces, keepalived_facts
 from controller.providers.simulated.guarding.grants import grantor_facts, guard_facts, pass_grants
 from controller.providers.simulated.paths import blocked_ports
 from controller.providers.simulated.replicas import Point, Replica, decided
@@ -83,7 +84,9 @@ def node_facts(world: World, node: Node, at: float, before: NodeFacts | None,
         replicas=_replicas(node, at, before, pools),
         leftovers=Known(leftovers(world, node), at) if node.is_host else Absent(at),
         capabilities=Known(Capabilities(node.machines, ()), at) if node.is_host else Absent(at),
-        interfaces=Known({}, at), records=Known(dict(node.records), at),
+        interfaces=Known(gateway_interfaces(world, node), at),
+        gateways=Absent(at) if node.is_host or node.is_witness else Known(
+            keepalived_facts(world, node), at), records=Known(dict(node.records), at),
         product_uuid=system_uuid(node), dropped=_dropped(node, at),
         guard=Known(guard_facts(world, node), at) if node.is_host else Absent(at),
         grantor=Known(grantor_facts(world, node), at) if node.is_host or node.is_witness

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 
 from controller.model.facts import DomainConfig, DomainState, NicFacts, Ownership
 from controller.model.failover.record import Record
+from controller.model.linux.keepalived import VrrpInstance
 from controller.providers.simulated.guarding.state import GrantorState, GuardState
 from controller.providers.simulated.replicas import Checkpoint, Replica, Traces
 
@@ -190,6 +191,10 @@ class Node:
     """Whether its BMC has power and network."""
     forgetful: bool = False
     """Whether its QEMU cannot go on with a guest that another host saved."""
+    gateways: tuple[VrrpInstance, ...] = ()
+    """What its keepalived is told; it runs where there are any."""
+    own_addresses: dict[str, str] = field(default_factory=dict)
+    """By its port in a VLAN, for gateways."""
     linux: bool = False
     """Its bridges are Linux bridges that look at tags, not those of Open vSwitch."""
 

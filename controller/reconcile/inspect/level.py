@@ -33,7 +33,7 @@ class Level(StrEnum):
 ORDER: Final = {level: number for number, level in enumerate(Level)}
 CRITICAL: Final = frozenset({
     ConditionType.READY, ConditionType.CONNECTED, ConditionType.PROTECTED,
-    ConditionType.SURVIVABLE, ConditionType.SPLIT_BRAIN})
+    ConditionType.SURVIVABLE, ConditionType.SPLIT_BRAIN, ConditionType.GATEWAY})
 """Conditions that are critical when they are not as they should be; the others are late."""
 
 

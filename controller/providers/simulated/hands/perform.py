@@ -7,6 +7,7 @@ from controller.errors import Refused
 from controller.plan.actions.action import Action
 from controller.plan.actions.failover import EndStaleDomain, MoveDomain, WriteRecord
 from controller.plan.actions.fencing import AdmitAddresses, DropAddresses
+from controller.plan.actions.gateway import AddGatewayPort, ConfigureGateways, DropGateways
 from controller.plan.actions.guarding import (
     InstallGrantor,
     InstallGuard,
@@ -53,6 +54,7 @@ from controller.plan.actions.storage import (
     PurgeFiles,
     ReturnDisk,
 )
+from controller.providers.simulated.gateways import hands as gateways
 from controller.providers.simulated.hands import (
     drill,
     failover,
@@ -77,6 +79,9 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
     SetPortVlan: network.set_port_vlan,
     DropAddresses: network.drop_addresses,
     AdmitAddresses: network.admit_addresses,
+    AddGatewayPort: gateways.add_port,
+    ConfigureGateways: gateways.configure,
+    DropGateways: gateways.drop,
     CreatePool: storage.create_pool,
     AcceptPool: storage.accept_pool,
     CreateDisk: storage.create_disk,
@@ -119,7 +124,7 @@ HANDS: Final[Mapping[type[Action], Callable[[World, Any], Effect]]] = {
 }
 NEED_NO_LIBVIRT: Final = frozenset({
     CreateBridge, AddUplink, SetPortVlan, DropAddresses, AdmitAddresses,
-    WidenTrunk, NarrowTrunk,
+    WidenTrunk, NarrowTrunk, AddGatewayPort, ConfigureGateways, DropGateways,
     RetirePoints, DropPoints, VerifyReplica,
     RemoveReplica,
     SweepLeftovers, ExportPoint, WriteRecord,

@@ -1,0 +1,1 @@
+"""Gateways: keepalived on switches, configured and observed."""

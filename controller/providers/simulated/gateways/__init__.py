@@ -1,0 +1,1 @@
+"""Gateways on simulated switches: what keepalived does there."""
