@@ -111,6 +111,11 @@ RULES: Final[Mapping[ConditionType, tuple[Rule, ...]]] = {
         Rule(FALSE, TICKET, "{name} is not on its networks", EXPLAIN),
         Rule(TRUE, TICKET, "the link {name} is degraded", EXPLAIN, frozenset({"InterSiteLink"}),
              frozenset({"Degraded"}))),
+    T.GATEWAY: (
+        Rule(FALSE, PAGE, "nobody has the gateway of {name}", EXPLAIN, reasons=frozenset({"None"})),
+        Rule(FALSE, TICKET, "the gateway of {name} is not as it should be", EXPLAIN),
+        Rule(TRUE, TICKET, "nobody could take over the gateway of {name}", EXPLAIN,
+             reasons=frozenset({"Alone"}))),
     T.PROTECTED: (Rule(FALSE, TICKET, "{name} is not protected", "hotsite replica show {name}"),),
     T.VERIFIED: (Rule(FALSE, TICKET, "the replica of {name} is not proven sound",
                       "hotsite replica show {name}"),),

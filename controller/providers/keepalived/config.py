@@ -18,7 +18,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from controller.model.linux.keepalived import ConfigState, VrrpInstance
 
-CONFIG: Final = "/etc/keepalived/keepalived.conf"
 ADDRESSES: Final = "/etc/keepalived/hotsite.ip"
 MARK: Final = "# hotsite "
 ADVERT_S: Final = 0.2
