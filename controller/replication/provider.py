@@ -138,7 +138,7 @@ async def retire(mover: Mover, action: RetirePoints | DropPoints) -> str:
     answer = await mover.ask(
         "retire", {"replica": action.path, "sequences": action.sequences, "epoch": action.epoch},
         timeout_s=RETIRE_S,
-        failed=f"no restore point at {action.path} on {mover.name} was let go")
+        failed=f"no restore point at {action.path} on {mover.name} was retired")
     gone = ", ".join(map(str, action.sequences))
     left = ", ".join(map(str, answer["points"]))
     return (f"let restore point {gone} of {name_of(action)} on {mover.name} go; {left} stay"

@@ -230,6 +230,6 @@ def test_nothing_is_restored_before_the_record_says_that_it_is_returning() -> No
             assert not [one for one in decision.orders if isinstance(one, Restore)]
 
 
-def test_the_diagram_in_the_architecture_is_the_table() -> None:
-    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
+def test_the_diagram_beside_the_table_is_the_table() -> None:
+    text = (Path(__file__).parents[2] / "controller/failover/states.md").read_text()
     assert f"```mermaid\n{diagram()}\n```" in text, "write what tests.failover.diagram says"

@@ -176,7 +176,7 @@ def _fresh(protected: ProtectedMachine, survey: Survey) -> Answer:
     if point.started_at > survey.now_s + AHEAD_S:
         return UNKNOWN, "InTheFuture", (
             f"its newest restore point, {point.sequence} on {protected.current.host}, is dated"
-            f" {render_instant(point.started_at)}, which is to come: set the controller's clock"
+            f" {render_instant(point.started_at)}, which is in the future: set the controller's clock"
             " right; the next copy is made at once")
     rpo = render_duration(protected.policy.rpo_s)
     for times, reason, words in LEVELS:
@@ -200,7 +200,7 @@ def _fresh_unseen(protected: ProtectedMachine, survey: Survey) -> Answer | None:
     for times, reason, words in LEVELS:
         if survey.now_s >= latest_at + times * protected.policy.rpo_s:
             return FALSE, reason, (
-                f"its replica is on {hidden.host}, of which nothing is seen since"
+                f"its replica is on {hidden.host}, which was last seen"
                 f" {render_instant(latest_at)}, longer ago than {words} RPO of {rpo};"
                 f" {way_out(hidden.host)}")
     return None

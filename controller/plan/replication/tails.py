@@ -1,4 +1,4 @@
-"""Tails whose time is over: what an older copy of a VM held is let go on the day that was set.
+"""Tails whose time is over: what an older copy of a VM held is deleted on the day that was set.
 
 The day was set when the VM's former disks were taken back, and `replica show` tells it. A week
 before it is told in every plan; then letting it go is a step like any deletion: done by itself only
@@ -23,7 +23,7 @@ TOLD_BEFORE_S: Final = 7 * 86400.0
 
 
 def diff_tails(protected: Iterable[ProtectedMachine], survey: Survey, draft: Draft) -> float | None:
-    """Plan to let go every tail whose time is over; return when that next changes."""
+    """Plan to release every tail whose time is over; return when that next changes."""
     due_ats = []
     for machine in protected:
         for held, point, until_at in _tails(machine):
@@ -34,8 +34,8 @@ def diff_tails(protected: Iterable[ProtectedMachine], survey: Survey, draft: Dra
             due_ats.append(until_at if told_at <= survey.now_s else told_at)
             if told_at <= survey.now_s:
                 draft.remark(machine.target, (
-                    f"{_what(machine, held, point)} is let go on {render_instant(until_at)}: export"
-                    " it before, with `hotsite replica export`, if anybody wants what it holds"))
+                    f"{_what(machine, held, point)} is deleted after {render_instant(until_at)}:"
+                    " export it before, with `hotsite replica export`, if anybody wants what it holds"))
     return min(due_ats, default=None)
 
 
@@ -59,5 +59,5 @@ def _release(machine: ProtectedMachine, held: Held, point: PointFacts, until_at:
         target=machine.target, node=held.host, path=held.replica.path, sequence=point.sequence,
         epoch=held.replica.epoch, cause=Cause.ROUTINE,
         reason=f"{_what(machine, held, point)} was to be kept until {render_instant(until_at)}",
-        consequence="retention lets it go, and nobody can go back to it any more"),
+        consequence="retention deletes it, and nobody can go back to it any more"),
         rank=LATER_RANK + 1)

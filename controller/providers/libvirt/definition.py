@@ -143,7 +143,7 @@ async def refuse_without_permission(node: Node, domain: str) -> None:
     mark = parse_ownership(root)
     if mark is not None and mark.uuid not in {"", root.findtext("uuid", "")}:
         raise Refused(f"{domain} was not removed from {node.name}: its mark was written for"
-                      " another domain, of which it is a clone")
+                      " another domain, so it may be a clone of that one")
     if mark is None or mark.deletion != "delete":
         raise Refused(f"{domain} was not removed from {node.name}: its last applied spec does not"
                       " say `deletion: delete`")

@@ -30,7 +30,7 @@ async def post_status(spec: ReportSpec, commit: str, sentence: str, *, good: boo
 
     Errors: Refused, Unavailable, OutcomeUnknown; telling it again is safe.
     """
-    what = f"the {spec.forge} that is told of commits"
+    what = f"the {spec.forge} for commit statuses"
     if urlsplit(spec.url).scheme != "https" and not is_local(spec.url):
         raise Refused(f"{what} is reached over http, where all can read its token: write https")
     token = read_secret(spec.token_file, f"the file with the token of {what}")

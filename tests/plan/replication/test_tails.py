@@ -1,4 +1,4 @@
-"""A tail is let go on its day, told a week before, and never without a grant for deletions."""
+"""A tail is deleted after its day, told a week before, and never without a grant for deletions."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def test_it_is_let_go_on_its_day_by_whoever_may_delete(granted: str, verdict: Ve
 def test_it_is_told_a_week_before(left_s: float) -> None:
     plan = planned(left_s)
     assert releases(plan) == []
-    assert "is let go on" in sentences(plan)
+    assert "is deleted after" in sentences(plan)
     assert plan.due_at is not None
     assert plan.due_at <= b.NOW_S + left_s
 
@@ -53,4 +53,4 @@ def test_nothing_is_said_of_one_that_is_kept_or_let_go_already(left_s: float | N
                                                                pinned: bool) -> None:
     plan = planned(left_s, pinned=pinned)
     assert releases(plan) == []
-    assert "is let go on" not in sentences(plan)
+    assert "is deleted after" not in sentences(plan)

@@ -74,7 +74,7 @@ def into(words: List[str]) -> Dict[str, Any]:
         try:
             digest = _copy(stream, fd, size_bytes)
             if stream.read(len(digest)) != digest:
-                raise TryAgain("what came is not what was sent")
+                raise TryAgain("the memory that was received is not what was sent")
             os.fsync(fd)
             os.rename(part, path)
         finally:
