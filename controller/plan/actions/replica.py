@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from controller.model.document import Rung
+from controller.model.facts import DomainConfig
 from controller.model.replica import Leftover
 from controller.plan.actions.action import Action, Symbol
 
@@ -305,3 +306,10 @@ class DropCheckpoints(Action):
     rung: ClassVar[Rung] = Rung.REPLICATE
     takes: ClassVar[bool] = True
     symbol: ClassVar[Symbol] = Symbol.REMOVE
+
+
+def images_with_bitmaps(config: DomainConfig | None) -> tuple[str, ...]:
+    """Return the image files of a domain that can hold a checkpoint's bitmap."""
+    return () if config is None else tuple(
+        disk.source for disk in config.disks
+        if disk.format == "qcow2" and disk.source.startswith("/"))

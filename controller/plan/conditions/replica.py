@@ -176,8 +176,8 @@ def _fresh(protected: ProtectedMachine, survey: Survey) -> Answer:
     if point.started_at > survey.now_s + AHEAD_S:
         return UNKNOWN, "InTheFuture", (
             f"its newest restore point, {point.sequence} on {protected.current.host}, is dated"
-            f" {render_instant(point.started_at)}, which is in the future: set the controller's clock"
-            " right; the next copy is made at once")
+            f" {render_instant(point.started_at)}, which is in the future: set the controller's"
+            " clock right; the next copy is made at once")
     rpo = render_duration(protected.policy.rpo_s)
     for times, reason, words in LEVELS:
         if survey.now_s >= point.started_at + times * protected.policy.rpo_s:

@@ -18,11 +18,16 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from controller.model.desired import Desired
-from controller.model.facts import DomainConfig, DomainFacts, Known, NodeFacts, Observed, Unknown
+from controller.model.facts import DomainFacts, Known, NodeFacts, Observed, Unknown
 from controller.model.replica import our_checkpoints
 from controller.plan.actions.action import Action, Cause
 from controller.plan.actions.leaving import EndGrantor, EndGuard, ForgetNode, RemoveMark
-from controller.plan.actions.replica import DropCheckpoints, RemoveReplica, SweepLeftovers
+from controller.plan.actions.replica import (
+    DropCheckpoints,
+    RemoveReplica,
+    SweepLeftovers,
+    images_with_bitmaps,
+)
 
 WHY = "somebody leaves hotsite"
 
@@ -153,18 +158,13 @@ def _of_domain(desired: Desired, host: str, domain: DomainFacts) -> Iterator[Act
     if ours and (owned is not None or name in desired.virtual_machines):
         yield DropCheckpoints(
             target=f"VirtualMachine/{name}", node=host, domain=domain.name, uuid=domain.uuid,
-            checkpoints=ours, paths=_images(domain.live or domain.config), cause=Cause.HUMAN,
+            checkpoints=ours, paths=images_with_bitmaps(domain.live or domain.config),
+            cause=Cause.HUMAN,
             reason=WHY, consequence="with their bitmaps; its disks stay as they are")
     if owned is not None:
         yield RemoveMark(
             target=f"VirtualMachine/{name}", node=host, domain=domain.name, uuid=domain.uuid,
             cause=Cause.HUMAN, reason=WHY, consequence="it runs on, and is nobody's")
-
-
-def _images(config: DomainConfig | None) -> tuple[str, ...]:
-    return () if config is None else tuple(
-        disk.source for disk in config.disks
-        if disk.format == "qcow2" and disk.source.startswith("/"))
 
 
 def _forget(desired: Desired, name: str, facts: NodeFacts) -> ForgetNode:

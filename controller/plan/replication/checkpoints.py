@@ -4,10 +4,10 @@ Rule 1: libvirt undefines no domain that has a checkpoint, and QEMU resizes no i
         bitmaps. They go with the protection that they were made for, after the grace period.
 """
 
-from controller.model.facts import DomainConfig, DomainFacts
+from controller.model.facts import DomainFacts
 from controller.model.replica import our_checkpoints
 from controller.plan.actions.action import Cause
-from controller.plan.actions.replica import DropCheckpoints
+from controller.plan.actions.replica import DropCheckpoints, images_with_bitmaps
 from controller.plan.replication.upkeep import LATER_RANK
 from controller.plan.steps.draft import Draft, counted
 from controller.plan.survey.survey import Survey
@@ -28,15 +28,9 @@ def _drop(name: str, host: str, domain: DomainFacts, survey: Survey, draft: Draf
         return
     draft.do(DropCheckpoints(
         target=f"Replica/{name}", node=host, domain=domain.name, uuid=domain.uuid,
-        checkpoints=ours, paths=_images(domain.live or domain.config), cause=Cause.COMMIT,
+        checkpoints=ours, paths=images_with_bitmaps(domain.live or domain.config),
+        cause=Cause.COMMIT,
         reason=f"{name} is declared without `protection`, and has"
                f" {counted(len(ours), 'checkpoint')} of ours on {host}",
         consequence="libvirt lets it be undefined again; were it protected once more, the next copy"
                     " would compare its disks as a whole"), rank=LATER_RANK + 3)
-
-
-def _images(config: DomainConfig | None) -> tuple[str, ...]:
-    """Return the image files that can hold a bitmap."""
-    return () if config is None else tuple(
-        disk.source for disk in config.disks
-        if disk.format == "qcow2" and disk.source.startswith("/"))

@@ -34,8 +34,8 @@ def diff_tails(protected: Iterable[ProtectedMachine], survey: Survey, draft: Dra
             due_ats.append(until_at if told_at <= survey.now_s else told_at)
             if told_at <= survey.now_s:
                 draft.remark(machine.target, (
-                    f"{_what(machine, held, point)} is deleted after {render_instant(until_at)}:"
-                    " export it before, with `hotsite replica export`, if anybody wants what it holds"))
+                    f"{_what(machine, held, point)} is deleted after"
+                    f" {render_instant(until_at)}: export it before, with `hotsite replica export`, if anybody wants what it holds"))
     return min(due_ats, default=None)
 
 

@@ -122,7 +122,7 @@ class _Delivery:
             self._expect(server.ehlo(), 250, "answers EHLO with")
             if spec.tls == "starttls":
                 if not server.has_extn("starttls"):
-                    raise Refused(f"{self._what} does not offer STARTTLS, so nothing was sent to it:"
+                    raise Refused(f"{self._what} does not offer STARTTLS, so nothing was sent:"
                                   " write `tls: none` where that is meant")
                 server.starttls(context=self._context)
                 self._open = server.sock

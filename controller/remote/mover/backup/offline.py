@@ -48,7 +48,7 @@ _libc = ctypes.CDLL(None)
 
 
 class DiskServers(NamedTuple):
-    """The qemu-nbd processes of a copy; `sockets` and `bitmaps` by target."""
+    """The qemu-nbd processes of a copy or a drill; `sockets` and `bitmaps` by target."""
 
     sockets: Dict[str, str]
     bitmaps: Dict[str, str]         # the bitmap that is exported with it; empty: none
@@ -167,7 +167,7 @@ def greets(path: str) -> bool:
 
 
 def stop(served: DiskServers) -> None:
-    """End the servers and wait for their end."""
+    """End the servers, which only read, and remove their sockets."""
     for server in served.servers:
         if server.poll() is None:
             server.send_signal(signal.SIGTERM)

@@ -25,6 +25,7 @@ import time
 import xml.etree.ElementTree as ET
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
+from mover.backup.offline import DiskServers, stop
 from mover.backup.virsh import VirshError, virsh
 from mover.drill import bridges, isolated, serving
 from mover.drill.calls import Calls
@@ -125,7 +126,7 @@ class Drill:
         self.ovs = bridges.has_ovs()
         self.base = bridges.BRIDGE + drill_uuid(machines[0].uuid)[:8]
         self.results: Dict[str, Dict[str, Any]] = {}
-        self.served: List[serving.Served] = []
+        self.served: List[DiskServers] = []
         self.prober: Optional[Prober] = None
         self.shown: Set[str] = set()        # replicas whose guests have a display
 
@@ -144,7 +145,7 @@ class Drill:
                     self.prober.close()
                 stays = watchdog.end(self.results)
                 for served in self.served:
-                    serving.stop(served)
+                    stop(served)
             if stays is None:       # it was killed
                 stays = take_away_stubbornly(self.roots, self.results, CLEAR_S)
         return [{**self.results[one.replica], **({"stays": stays[one.replica]}

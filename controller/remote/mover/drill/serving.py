@@ -19,27 +19,19 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import time
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Tuple
 
-from mover.backup.offline import greets, start_server
+from mover.backup.offline import DiskServers, greets, start_server, stop
 from mover.backup.virsh import virsh
 from mover.errors import TryAgain
 from mover.failover.overlay import Layer
 
 FOLDER = os.path.join(os.environ.get("HOTSITE_LIBVIRT_RUN", "/run/libvirt"), "hotsite-drill")
-START_S, STOP_S = 10.0, 5.0
+START_S = 10.0
 USER = re.compile(r"<model>dac</model>(?:(?!</secmodel>).)*?<baselabel[^>]*>\+(\d+):\+(\d+)<",
                   re.DOTALL)
-
-
-class Served(NamedTuple):
-    """The servers of one VM; `sockets` by disk."""
-
-    sockets: Dict[str, str]
-    servers: "List[subprocess.Popen[bytes]]"
 
 
 def image_of(layers: List[Layer]) -> str:
@@ -58,13 +50,13 @@ def qemu_user() -> Tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def serve(domain: str, chains: Dict[str, List[Layer]], user: Tuple[int, int]) -> Served:
+def serve(domain: str, chains: Dict[str, List[Layer]], user: Tuple[int, int]) -> DiskServers:
     """
     Serve each disk's chain to the domain of that name.
 
     Errors: TryAgain; nothing is served.
     """
-    served = Served({}, [])
+    served = DiskServers({}, {}, [], {})
     os.makedirs(FOLDER, mode=0o711, exist_ok=True)
     try:
         for disk, layers in sorted(chains.items()):
@@ -99,24 +91,6 @@ def _await(server: "subprocess.Popen[bytes]", path: str) -> None:
         if time.monotonic() > until:
             raise TryAgain("the restore point was not served within %d s" % START_S)
         time.sleep(0.01)
-
-
-def stop(served: Served) -> None:
-    """End the servers, and remove their sockets."""
-    for server in served.servers:
-        if server.poll() is None:
-            server.send_signal(signal.SIGTERM)
-    for server in served.servers:
-        try:
-            server.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            server.kill()       # it only reads
-            server.wait()
-        if server.stderr is not None:
-            server.stderr.close()
-    for path in served.sockets.values():
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
 
 
 def remove_sockets(domain: str) -> None:
