@@ -35,7 +35,8 @@ def diff_tails(protected: Iterable[ProtectedMachine], survey: Survey, draft: Dra
             if told_at <= survey.now_s:
                 draft.remark(machine.target, (
                     f"{_what(machine, held, point)} is deleted after"
-                    f" {render_instant(until_at)}: export it before, with `hotsite replica export`, if anybody wants what it holds"))
+                    f" {render_instant(until_at)}: export it before, with `hotsite replica export`,"
+                    " if anybody wants what it holds"))
     return min(due_ats, default=None)
 
 
