@@ -6,7 +6,8 @@ revisions, side by side. What is counted, all of it in `controller/`:
 - most files in a folder, `__init__.py` excepted; and the lines of the longest file
 - modules in import cycles: modules that import each other at load, or import one that does
 - private functions called once: the share of functions and methods with a leading underscore whose
-  name is read at most once in their module; each costs a reader a jump and names no reused thought
+  name is read at most once in their module; each costs a reader a jump and names no reused thought.
+  Of those, how many are shorter than six lines and really called there, not handed to somebody
 - changes of file per 100 lines: code is read depth-first from an entry point, each function of ours
   where it is first called and once. A change of file is a line read in another file than the line
   before. Calls that cannot be resolved by reading the text are not followed
@@ -39,6 +40,10 @@ MACHINES = (
 )
 """Modules whose order matters, and who may write when: their docstrings say why."""
 WORDS = 80
+SHORT = 6
+OF_PYTHON = {name for kind in (bytearray, bytes, dict, frozenset, int, list, set, str, tuple)
+             for name in dir(kind)}
+"""A method of such a name may be that of a value of Python's own: it is not followed."""
 
 
 @dataclass
@@ -103,7 +108,7 @@ class House:
             if base is not None and f"{base[0]}.{base[1]}" in self.modules:
                 return self._imported((f"{base[0]}.{base[1]}", call.attr))
         known = self.methods.get(call.attr, [])
-        return known[0] if len(known) == 1 else None
+        return known[0] if len(known) == 1 and call.attr not in OF_PYTHON else None
 
     def _imported(self, name: tuple[str, str] | None) -> tuple[str, str] | None:
         if name is None or name[0] not in self.modules:
@@ -151,18 +156,33 @@ class House:
                 del edges[name]
         return len(edges)
 
-    def called_once(self) -> float:
-        """Return which share of the private functions is called at one place only."""
-        private, uses = set(), Counter[tuple[str, str]]()
+    def called_once(self) -> tuple[float, int]:
+        """Return which share of the private functions is used at one place, and how many of those
+        are short and called there."""
+        private, uses, calls = set(), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         for dotted, module in self.modules.items():
             private |= {(dotted, name) for name in module.functions
                         if name.split(".")[-1].startswith("_") and "__" not in name}
-            uses.update((dotted, node.attr if isinstance(node, ast.Attribute) else node.id)
-                        for node in ast.walk(module.tree)
-                        if isinstance(node, ast.Attribute | ast.Name)
-                        and isinstance(node.ctx, ast.Load))
-        once = sum(uses[dotted, name.split(".")[-1]] <= 1 for dotted, name in private)
-        return once / len(private)
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load):
+                    uses[dotted, last_name(node)] += 1
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+                    calls[dotted, last_name(node.func)] += 1
+        once = [(dotted, name) for dotted, name in private
+                if uses[dotted, name.split(".")[-1]] <= 1]
+        short = sum(1 for dotted, name in once if calls[dotted, name.split(".")[-1]]
+                    and lines_of(self.modules[dotted].functions[name]) < SHORT)
+        return len(once) / len(private), short
+
+
+def last_name(node: ast.Attribute | ast.Name) -> str:
+    """Return the name that is read, without what it is read of."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the lines of a function, its first and its docstring included."""
+    return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
 def words_on_top(path: Path) -> int:
@@ -176,12 +196,14 @@ def measure(root: Path) -> dict[str, float]:
     house = House(root)
     folders = Counter(module.path.parent for module in house.modules.values()
                       if module.path.name != "__init__.py")
+    once, short = house.called_once()
     figures: dict[str, float] = {
         "most files in a folder": max(folders.values()),
         "largest file, lines": max(module.path.read_text().count("\n")
                                    for module in house.modules.values()),
         "modules in import cycles": house.cycles(),
-        "private functions called once, %": round(100 * house.called_once(), 1),
+        "private functions called once, %": round(100 * once, 1),
+        "of these under six lines, and called": short,
     }
     words = [words_on_top(house.root / name) for name in MACHINES]
     figures[f"machines explained, of {len(MACHINES)}"] = sum(count >= WORDS for count in words)
