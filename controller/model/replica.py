@@ -162,6 +162,8 @@ class LeftoverKind(StrEnum):
     """A one-time key that has expired or whose transfer is over; `name` is its mark."""
     PROGRAM = "program"
     """An older mover that no process runs; `name` is its path."""
+    DRILL = "drill"
+    """Parts of a drill that nobody conducts any more; `name` is the path of its replica."""
 
 
 @dataclass(frozen=True, slots=True)

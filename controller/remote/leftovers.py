@@ -1,8 +1,8 @@
 """What a crash of ours left on this machine: only what is surely ours, and used by nobody.
 
-The mover that conducts a VM's backup job holds a lock; while the lock is free, nobody conducts it.
-Something touched a moment ago is left for the next answer: its owner may have begun after libvirt
-was asked.
+The mover that conducts a VM's backup job, or its drill, holds a lock; while that is free, nobody
+conducts it. Something touched a moment ago is left for the next answer: its owner may have begun
+after libvirt was asked.
 """
 
 import calendar
@@ -21,6 +21,7 @@ RUN = "/run/hotsite"
 QEMU = "/var/lib/libvirt/qemu"
 IMAGES = "/var/lib/libvirt/images"  # scratch files of disks that are no files
 SCRATCH = "hotsite-scratch"
+STORE = "hotsite-replicas"
 SOCKET = "hotsite.sock"
 MOST_KEYS = 16 << 20
 QUIET_S = 10.0          # longer than one answer takes
@@ -53,6 +54,7 @@ def leftovers_of(domains: list, pools: list, probes: Probes) -> list:
         rows = [("job", uuid) for uuid in jobs if is_ours(jobs[uuid]) and not is_conducted(uuid)]
         rows += [(kind, name) for kind, name in files
                  if name not in busy and os.path.exists(name)]
+        rows += drills_of(pools, probes)
         rows += ([] if unread else sockets_of(domains, used)) + keys_of()
     except OSError as error:
         raise NoAnswer(f"{error.filename} cannot be read: {error.strerror}") from None
@@ -60,9 +62,14 @@ def leftovers_of(domains: list, pools: list, probes: Probes) -> list:
 
 
 def is_conducted(uuid: str) -> bool:
-    """Return whether a mover conducts a backup job of a VM; a shared lock disturbs nobody."""
+    """Return whether a mover conducts a backup job of a VM."""
+    return is_held(f"{RUN}/replicate-{uuid}.lock")
+
+
+def is_held(path: str) -> bool:
+    """Return whether anybody holds a lock; a shared one, for an instant, disturbs nobody."""
     try:
-        lock = os.open(f"{RUN}/replicate-{uuid}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -72,6 +79,21 @@ def is_conducted(uuid: str) -> bool:
         return True
     finally:
         os.close(lock)
+
+
+def drills_of(pools: list, probes: Probes) -> list:
+    """Return the replicas in which a drill has left something that nobody conducts any more."""
+    seen = probes.run({("drills", pool["path"]): lambda path=pool["path"]: drills_in(path)
+                       for pool in pools if pool.get("path")})
+    return sorted({("drill", os.path.dirname(folder)) for found in seen.values()
+                   if not isinstance(found, NoAnswer) for folder in found
+                   if not is_held(f"{RUN}/drill-{os.path.basename(os.path.dirname(folder))}.lock")})
+
+
+def drills_in(pool: str) -> list:
+    """Return the folders of drills in a pool."""
+    return [path for path in glob.glob(f"{glob.escape(pool)}/{STORE}/*/drill")
+            if UUIDS.fullmatch(os.path.basename(os.path.dirname(path))) and os.path.isdir(path)]
 
 
 def jobs_of(domains: list) -> "tuple[dict, set]":

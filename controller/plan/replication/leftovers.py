@@ -17,7 +17,7 @@ from controller.plan.survey.survey import Survey
 NOUNS: Final = {
     LeftoverKind.JOB: "backup job", LeftoverKind.SCRATCH: "scratch file",
     LeftoverKind.SOCKET: "socket", LeftoverKind.KEY: "one-time key",
-    LeftoverKind.PROGRAM: "old program",
+    LeftoverKind.PROGRAM: "old program", LeftoverKind.DRILL: "drill",
 }
 
 
@@ -33,8 +33,15 @@ def diff_leftovers(survey: Survey, draft: Draft) -> None:
             words = ", ".join(counted(kinds[kind], NOUNS[kind]) for kind in sorted(kinds))
             draft.do(SweepLeftovers(
                 target=f"Host/{host}", node=host, leftovers=found,
-                reason=f"a copy that broke off has left {words} on {host}",
+                reason=f"{_broken(kinds)} that broke off has left {words} on {host}",
                 consequence="only what is surely ours is removed"), rank=LATER_RANK + 3)
+
+
+def _broken(kinds: Counter[LeftoverKind]) -> str:
+    """Return what it was that left these kinds of things."""
+    if kinds.keys() == {LeftoverKind.DRILL}:
+        return "a drill"
+    return "a copy or a drill" if LeftoverKind.DRILL in kinds else "a copy"
 
 
 def tell_unclaimed(protected_machines: list[ProtectedMachine], index: ReplicaIndex,

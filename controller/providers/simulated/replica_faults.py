@@ -159,6 +159,7 @@ def garbage(world: World, host: str) -> str:
     traces.keys["hotsite-transfer-of-a-crash"] = world.now()
     folder = next((pool.path for pool in node.pools.values()), "/var/lib/libvirt/images")
     traces.scratch[f"{folder}/hotsite-scratch/of-a-crash-vda.qcow2"] = "of-a-crash"
+    traces.drills.add(f"{folder}/hotsite-replicas/of-a-crash")
     idle = [d for d in sorted(node.domains.values(), key=lambda one: one.name)
             if d.state.active and d.job is None]
     for domain in idle[:1]:

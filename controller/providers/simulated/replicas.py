@@ -124,6 +124,8 @@ class Traces:
     sockets: set[str] = field(default_factory=set)
     programs: set[str] = field(default_factory=set)
     """Archives of older movers that nobody runs."""
+    drills: set[str] = field(default_factory=set)
+    """Replicas in which a drill has left something."""
 
 
 def is_ours(checkpoint: str) -> bool:

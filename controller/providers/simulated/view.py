@@ -305,6 +305,7 @@ def leftovers(world: World, node: Node) -> tuple[Leftover, ...]:
     found += [Leftover(LeftoverKind.KEY, mark) for mark, until_s in sorted(traces.keys.items())
               if world.now() >= until_s]
     found += [Leftover(LeftoverKind.PROGRAM, path) for path in sorted(traces.programs)]
+    found += [Leftover(LeftoverKind.DRILL, path) for path in sorted(traces.drills)]
     return tuple(found)
 
 

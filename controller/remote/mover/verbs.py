@@ -24,7 +24,7 @@ VERBS = {
     "authorize": "mover.transfer.authorize:run",    # a key for one transfer
     "deauthorize": "mover.transfer.authorize:end",
     "attend": "mover.session:run",              # several requests, one after another
-    "sweep": "mover.backup.sweep:run",          # what a crash of ours has left on this host
+    "sweep": "mover.drill.sweep:run",           # what a crash of ours has left on this host
     "replica-make": "mover.replica.verbs:make",
     "replica-show": "mover.replica.verbs:show",
     "incoming-open": "mover.replica.verbs:open_incoming",

@@ -308,3 +308,24 @@ def test_a_screen_that_can_not_be_seen_proves_nothing_else(
     assert "screen" not in told
     assert [one[:len(word)] for one, word in zip(told["left_out"], said, strict=True)] == said
     assert not (host.root / "_screens/.part").exists()
+
+
+def test_what_a_crash_of_the_host_left_is_swept_up_and_what_goes_on_is_not(host: Host) -> None:
+    store = host.root.parent
+    root = host.root.rename(store / UUID)
+    host.root = host.machine.root = root
+    process = host.begin(health={"boots_s": 600}, limit_s=600)
+    host.started(process)
+    asked_for = {"leftovers": [["drill", str(root)]]}
+    _, told = asked(host.machine, "sweep", **asked_for)
+    assert told["kept"] == {str(root): "a drill of this replica goes on already"}
+    (watchdog,) = {*movers_at(str(host.run / f"drill-{root.name}.lock"))} - {process.pid}
+    os.kill(watchdog, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (host.folder / "domain.xml").unlink()       # the host has booted: no guest runs any more
+    assert {"pin drill", "drill"} <= set(host.left())
+    _, told = asked(host.machine, "sweep", **asked_for)
+    assert (told["removed"], told["kept"], host.left()) == ([str(root)], {}, [])
+    _, told = asked(host.machine, "sweep", leftovers=[["drill", str(host.folder)]])
+    assert told["kept"] == {str(host.folder): "it is no replica"}

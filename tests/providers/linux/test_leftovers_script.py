@@ -261,3 +261,16 @@ def test_the_only_mover_is_kept_however_old(host: PlayedHost) -> None:
     mover.touch()
     age(mover, 1e6)
     assert host.text("leftovers") == "[]"
+
+
+def test_a_drill_that_nobody_conducts_is_left_over_and_one_that_goes_on_is_not(
+        crime: Crime) -> None:
+    root = crime.host.folder / f"pool/hotsite-replicas/{crime.uuid}"
+    (root / "drill").mkdir(parents=True)
+    (crime.host.folder / "pool/hotsite-replicas/else/drill").mkdir(parents=True)
+    assert ("drill", str(root)) in crime.found()
+    assert [name for kind, name in crime.found() if kind == "drill"] == [str(root)]
+    lock = crime.host.folder / f"run/drill-{crime.uuid}.lock"
+    with held(lock):
+        assert ("drill", str(root)) not in crime.found()
+    assert ("drill", str(root)) in crime.found()

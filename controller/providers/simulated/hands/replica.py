@@ -175,3 +175,5 @@ def _sweep_one(node: Node, one: Leftover) -> None:
             traces.keys.pop(one.name, None)
         case LeftoverKind.PROGRAM:
             traces.programs.discard(one.name)
+        case LeftoverKind.DRILL:
+            traces.drills.discard(one.name)

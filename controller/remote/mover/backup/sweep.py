@@ -19,7 +19,6 @@ from mover.backup.conductor import FOLDER, lock
 from mover.backup.virsh import VirshError, has_process, job_of, scratch_of, socket_of
 from mover.errors import Refused, TryAgain
 from mover.processes import started_with
-from mover.requests import Requests
 from mover.transfer.authorize import remove_key
 
 SOCKET = "hotsite.sock"
@@ -32,15 +31,18 @@ class Owned(Exception):
     """It is in use, or not surely ours: it stays, for the reason in the text."""
 
 
-def run(words: List[str]) -> Dict[str, Any]:
-    """Remove {"leftovers": [[kind, name], …]}; return the removed and, with reasons, the kept."""
+Sweepers = Dict[str, Callable[[str], object]]
+
+
+def remove_all(leftovers: List[List[str]], sweepers: Sweepers) -> Dict[str, Any]:
+    """Remove [[kind, name], …]; return the removed and, with reasons, the kept."""
     removed: List[str] = []
     kept: Dict[str, str] = {}
-    for kind, name in Requests().request["leftovers"]:
+    for kind, name in leftovers:
         try:
-            if str(kind) not in SWEEPERS:
+            if str(kind) not in sweepers:
                 raise Owned("this mover does not know how to remove it")
-            SWEEPERS[str(kind)](str(name))
+            sweepers[str(kind)](str(name))
             removed.append(str(name))
         except (Owned, Refused, TryAgain, VirshError) as why:
             kept[str(name)] = str(why)
@@ -122,5 +124,5 @@ def _locked(uuid: str) -> Iterator[None]:
         os.close(held)
 
 
-SWEEPERS: Dict[str, Callable[[str], object]] = {
+SWEEPERS: Sweepers = {
     "job": _job, "scratch": _scratch, "socket": _socket, "key": remove_key, "program": _program}
