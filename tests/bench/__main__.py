@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tests.bench.figure import Figure
 
-BENCHES = ("help", "load", "plan", "placement", "polling", "heal", "lab")
+BENCHES = ("help", "load", "plan", "placement", "polling", "heal", "gateway", "lab")
 OUT = Path("bench.json")
 
 
