@@ -1,4 +1,4 @@
-"""What a person may do from the page: say yes, pause, end a pause, ask for a copy.
+"""What a person may do from the page: say yes, pause, end a pause, order a copy or a failover.
 
 Each act is one function of `reconcile/ask`, as the verbs call it: this module asks only whether the
 person may, and whether the words are understood. It writes to the store and to nothing else.
@@ -13,7 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from controller.errors import Refused, SourceUnavailable
 from controller.model.units import parse_duration_s
 from controller.plan.survey.context import RequestKind
-from controller.reconcile.ask.ask import approve, request, resume, suspend, until
+from controller.reconcile.ask.ask import (
+    approve,
+    fail_over,
+    foreseen,
+    request,
+    resume,
+    suspend,
+    until,
+)
+from controller.reconcile.inspect.predictions import sentences_of
 from controller.web.access.limits import Limit
 from controller.web.access.tokens import Person, Right
 from controller.web.answers import problems
@@ -53,6 +62,30 @@ class Pause(BaseModel):
 
     why: WHY
     span: SPAN = Field(alias="for", description="How long: 2h.")
+
+
+class Lost(BaseModel):
+    """An order to start elsewhere what ran on a lost site or host, as its dry run was shown."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    content: Annotated[str, StringConstraints(max_length=200)] = Field(
+        description="The content of the dry run: what the person has read.")
+    why: WHY
+    accepts_loss: bool = Field(False, alias="acceptLoss", description="Take the loss that the dry"
+                               " run shows for what would wait.")
+
+
+class DryRun(BaseModel):
+    """What the loss of a site or host would come to now, as the loop sees it."""
+
+    target: str
+    content: str = Field(description="What an order has to name: a digest of who comes back.")
+    sentence: str
+    basis: str
+    returns: int
+    protected: int
+    hindered: list[dict[str, Any]] = Field(description="Who does not come back, and why.")
 
 
 class Done(BaseModel):
@@ -134,6 +167,20 @@ class Acts:
         return Done(target=target, by=person.name, sentence=f"{target} is no longer suspended"
                     if was else f"what {target} undid by itself is tried once more")
 
+    def failover(self, asked: Request, target: str, lost: Lost) -> Done:
+        """Order a failover of a site or host that is lost.
+
+        Errors: as those of `approve`.
+        """
+        person = self.may(asked, Right.FAILOVER)
+        if not self._web.alive()[0]:
+            raise SourceUnavailable(self._web.alive()[1])
+        self._web.feed.look()
+        fail_over(self._web.store, self._web.feed.desk.beat or None, target, person.name, lost.why,
+                  self._web.clock(), shown=lost.content, accepts_loss=lost.accepts_loss)
+        return Done(target=target, by=person.name, sentence=f"the failover of {target} is ordered:"
+                    " its hosts are proven off first")
+
     def request(self, asked: Request, machine: str, kind: RequestKind) -> Done:
         """Ask for something about a replica.
 
@@ -175,11 +222,35 @@ def add_acts(app: FastAPI, web: Any, acts: Acts) -> None:
         """End a pause that was begun by hand."""
         return acts.resume(asked, web.target(kind, name))
 
+    @app.get(API + "/{kind}/{name}/failover", responses=PROBLEMS)
+    async def dry_run(kind: str, name: str) -> DryRun:
+        """What a failover of a site or host would come to now; nothing is ordered."""
+        return DryRun.model_validate(would_come(web, web.target(kind, name)))
+
+    @app.post(API + "/{kind}/{name}/failover", responses=PROBLEMS)
+    async def fail_it_over(asked: Request, kind: str, name: str,
+                           lost: Annotated[Lost, Body()]) -> Done:
+        """Order a failover of a site or host that is lost, as its dry run was shown."""
+        return acts.failover(asked, web.target(kind, name), lost)
+
     @app.post(API + "/vms/{name}/replica/{verb}", responses=PROBLEMS)
     async def ask_for(asked: Request, name: str, verb: RequestKind) -> Done:
         """Ask for a copy of a VM, or that its replica is verified, sent anew or repaired."""
         web.target("vms", name)
         return acts.request(asked, name, verb)
+
+
+def would_come(web: Any, target: str) -> dict[str, Any]:
+    """Return what the loss of a site or host would come to, and what an order has to name.
+
+    Errors: Refused, SourceUnavailable.
+    """
+    web.feed.look()
+    row, content = foreseen(web.feed.desk.beat or None, target)
+    said = sentences_of(dict(row), web.clock())
+    return {"target": target, "content": content, "sentence": said["sentence"],
+            "basis": said["basis"], "returns": row["returns"], "protected": row["protected"],
+            "hindered": list(row["hindered"])}
 
 
 def status_of(error: Exception) -> int:

@@ -93,6 +93,8 @@ class Estate(BaseModel):
     loop: dict[str, Any]
     sites: list[dict[str, Any]] = Field(
         description="What the loss of each site would come to now.")
+    break_glass: dict[str, Any] | None = Field(
+        None, description="What a person has put in force over git, why, and until when.")
 
 
 class Drawn(BaseModel):

@@ -1,6 +1,7 @@
 """Pages as HTML: the templates, and how instants and sizes are written in them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from controller.errors import JournalUnavailable
 from controller.model.units import render_duration, render_size
+from controller.reconcile.inspect.head import glass_of
 
 if TYPE_CHECKING:
     from controller.web.app import Web
@@ -31,9 +34,11 @@ def environment() -> Environment:
 def render(template: str, web: "Web", status: int = 200, *,
            headers: Mapping[str, str] | None = None, **values: Any) -> HTMLResponse:
     """Return a page with what all pages need."""
-    desk = web.feed.desk
+    desk, glass = web.feed.desk, None
+    with suppress(JournalUnavailable):      # the page says by itself that it cannot be read
+        glass = glass_of(web.store)
     text = environment().get_template(template).render(
-        desk=desk, now_at=web.clock(), began=web.feed.began, fault=web.feed.fault,
+        desk=desk, now_at=web.clock(), began=web.feed.began, fault=web.feed.fault, glass=glass,
         **({"caller": None, "done": ""} | values))
     return HTMLResponse(text, status, headers={**(headers or {}), "cache-control": "no-store"})
 

@@ -17,7 +17,7 @@ from controller.plan.survey.context import RequestKind
 from controller.reconcile.ask.ask import planned
 from controller.web.access.people import COOKIE, SESSION_S, sign_in
 from controller.web.access.tokens import Right
-from controller.web.acts import Acts, Done, Pause, Yes, status_of
+from controller.web.acts import Acts, Done, Lost, Pause, Yes, status_of, would_come
 from controller.web.pages import PATHS, render
 from controller.web.protect import SIGN_IN, caller_in
 
@@ -25,7 +25,7 @@ FIELDS: Final = 10
 VERBS: Final = {
     "approve": (Right.APPROVE, "Approve", "1h"), "suspend": (Right.ACT, "Suspend", "2h"),
     "resume": (Right.ACT, "Resume", ""), "copy": (Right.ACT, "Copy now", ""),
-    "verify": (Right.ACT, "Verify now", "")}
+    "verify": (Right.ACT, "Verify now", ""), "failover": (Right.FAILOVER, "Fail over", "")}
 """By act: the right that it takes, its words, and the time that is offered."""
 MEANS: Final = {
     "suspend": "Nothing about it and all in it is healed until the pause ends: the loop looks, and"
@@ -34,7 +34,10 @@ MEANS: Final = {
               " undid by itself is tried once more.",
     "copy": "One restore point is made now, before its time. The VM runs on.",
     "verify": "Every cluster of its replica is read again and compared, and what its own data can"
-              " repair is repaired. Nothing on the source is read."}
+              " repair is repaired. Nothing on the source is read.",
+    "failover": "What ran there starts elsewhere, from its newest sound restore points, once each"
+                " of its hosts is proven off. What was written since is lost to it. What still"
+                " answers is refused."}
 
 
 DONE: Final = {
@@ -42,7 +45,8 @@ DONE: Final = {
     "suspend": "Suspended: nothing about it is healed until the pause ends.",
     "resume": "Resumed: the loop decides again within a second.",
     "copy": "The loop is asked for a copy: what becomes of it is below.",
-    "verify": "The loop is asked to verify: what becomes of it is below."}
+    "verify": "The loop is asked to verify: what becomes of it is below.",
+    "failover": "Ordered: the loop proves its hosts off first, and says here what it waits for."}
 """What a page says after an act; an address brings only the word, so that no link can put words
 into our mouth."""
 
@@ -130,6 +134,12 @@ def do(web: Any, acts: Acts, asked: Request, values: dict[str, str]) -> Done:
         return acts.suspend(asked, target, Pause.model_validate({"why": why, "for": span}))
     if verb == "resume":
         return acts.resume(asked, target)
+    if verb == "failover":
+        if values.get("again", "").strip() != name:
+            raise HTTPException(422, f"{values.get('again', '')!r} is not {name}: nothing is"
+                                " ordered")
+        return acts.failover(asked, target, Lost.model_validate({
+            "content": values.get("content", ""), "why": why}))
     if verb in {"copy", "verify"} and kind == "VirtualMachine":
         return acts.request(asked, name, RequestKind(verb))
     raise HTTPException(404, f"{verb} is nothing that can be done about {target}")
@@ -145,7 +155,13 @@ def shown(web: Any, asked: Request, values: dict[str, str], sentence: str,
     if verb not in VERBS:
         raise HTTPException(404, f"there is no act {verb}")
     right, word, span = VERBS[verb]
-    target = values.get("target", "")
+    target, lost = values.get("target", ""), None
+    if verb == "failover":
+        try:
+            lost = would_come(web, target)
+        except HotsiteError as error:
+            sentence = sentence or str(error)
+            status = status_of(error) if status == 200 else status
     if verb == "approve":
         try:
             step = planned(web.feed.desk.beat or None, values.get("step", ""))
@@ -154,7 +170,7 @@ def shown(web: Any, asked: Request, values: dict[str, str], sentence: str,
             sentence = sentence or str(error)
             status = status_of(error) if status == 200 else status
     return render("act.html", web, status, caller=caller_in(asked.scope), verb=verb, word=word,
-                  right=right, step=step, loop=web.alive(), target=target,
+                  right=right, step=step, lost=lost, loop=web.alive(), target=target,
                   means=MEANS.get(verb, ""), sentence=sentence, why=values.get("why", ""),
                   span=values.get("for", span))
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from controller.plan.glass.break_glass import BreakGlass
 from controller.plan.survey.context import RequestKind
 from controller.store.store import Store
 from controller.web.access.people import Rules
@@ -192,3 +193,73 @@ def test_who_is_not_signed_in_is_shown_how(ann: Ann) -> None:
 def test_the_plan_tells_the_content_that_a_yes_is_to(ann: Ann) -> None:
     found = ann.client.get("/api/v1/plan").json()
     assert [(one["id"], one["content"]) for one in found["steps"]] == [(STEP, "c1")]
+
+
+def test_a_failover_is_ordered_as_its_dry_run_was_shown(ann: Ann, store: Store) -> None:
+    dry = ann.client.get("/api/v1/sites/paris/failover").json()
+    assert (dry["target"], dry["protected"], dry["hindered"]) == ("Site/paris", 1, [])
+    done = ann.act("sites/paris/failover", {"content": dry["content"], "why": "the room burns"})
+    assert done.status_code == 200, done.text
+    (order,) = store.failovers()
+    assert (order.target, order.by, order.why) == ("Site/paris", "ann", "the room burns")
+    assert not order.planned
+    assert not order.accepts_loss
+    assert last(store) == ("ordered", "Site/paris", "failover ordered by ann: the room burns")
+
+
+def test_a_failover_that_would_come_to_something_else_by_now_is_not_ordered(
+        ann: Ann, store: Store) -> None:
+    dry = ann.client.get("/api/v1/sites/paris/failover").json()
+    beat = store.status()
+    assert beat is not None
+    for one in beat["plan"]["predictions"]:
+        one |= {"returns": 0, "hindered": [
+            {"machine": "sql", "outcome": "waits", "sentence": HOSTILE}]}
+    store.save_status(beat)
+    refused = ann.act("sites/paris/failover", {"content": dry["content"], "why": "burns"})
+    assert refused.status_code == 409
+    assert "0 of 1 come back now" in refused.json()["detail"]
+    form = ann.form(verb="failover", target="Site/paris", content=dry["content"], why="burns",
+                    again="paris")
+    assert form.status_code == 409
+    assert HOSTILE not in form.text
+    assert store.failovers() == ()
+
+
+@pytest.mark.parametrize(("path", "status"), [
+    ("sites/rome/failover", 404), ("vms/sql/failover", 409), ("networks/x/failover", 404)])
+def test_a_failover_of_what_has_no_prediction_is_refused(ann: Ann, store: Store, path: str,
+                                                         status: int) -> None:
+    assert ann.client.get(f"/api/v1/{path}").status_code == status
+    assert ann.act(path, {"content": "", "why": "burns"}).status_code == status
+    assert store.failovers() == ()
+
+
+def test_the_form_of_a_failover_wants_the_name_once_more_and_a_right_of_its_own(
+        ann: Ann, store: Store, tmp_path: Path) -> None:
+    content = ann.client.get("/api/v1/sites/paris/failover").json()["content"]
+    values = {"verb": "failover", "target": "Site/paris", "content": content, "why": "it burns"}
+    wrong = ann.form(**values, again="milan")
+    assert wrong.status_code == 422
+    assert "is not paris: nothing is ordered" in wrong.text
+    token = Tokens(tmp_path / "web-tokens").add(
+        "bob", frozenset({Right.READ, Right.ACT, Right.APPROVE}))
+    held = ann.client.post("/api/v1/sites/paris/failover", json={
+        "content": content, "why": "it burns"}, headers={"authorization": f"Bearer {token}"})
+    assert held.status_code == 403
+    assert store.failovers() == ()
+    done = ann.form(**values, again="paris")
+    assert done.status_code == 303
+    assert [one.target for one in store.failovers()] == ["Site/paris"]
+
+
+def test_a_broken_glass_is_on_every_page_and_in_the_api(ann: Ann, store: Store) -> None:
+    assert 'id="glass" role="alert" hidden' in ann.client.get("/").text
+    store.save_break_glass(BreakGlass("0badcafe", "ann", HOSTILE, b.NOW_S, b.NOW_S + 3600,
+                                      "c0ffee", (), (SQL,)))
+    for page in ("/", "/vms/sql", "/sites/paris"):
+        text = ann.client.get(page).text
+        assert "ann has broken the glass: VirtualMachine/sql is" in text
+        assert 'id="glass" role="alert" hidden' not in text
+        assert HOSTILE not in text
+    assert ann.client.get("/api/v1/estate").json()["break_glass"]["targets"] == [SQL]

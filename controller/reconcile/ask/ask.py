@@ -7,12 +7,20 @@ A yes is to what the person has read. Where a step is no longer what was shown, 
 longer, nothing is written, and the sentence says what is planned now.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final
 
 from controller.errors import Refused, SourceUnavailable
-from controller.plan.survey.context import Approval, ReplicaRequest, RequestKind, Suspension
+from controller.plan.survey.context import (
+    Approval,
+    FailoverRequest,
+    ReplicaRequest,
+    RequestKind,
+    Suspension,
+)
 from controller.store.store import Store
 
 LONGEST_S: Final = 366 * 86400.0
@@ -92,6 +100,42 @@ def resume(store: Store, target: str, by: str, now_s: float) -> tuple[bool, bool
     if was or again:
         store.note("resumed", target, f"resumed by {by}", now_s)
     return was, again
+
+
+def foreseen(beat: Beat, target: str) -> tuple[Mapping[str, Any], str]:
+    """Return what the loss of a site or host would come to, and a digest of who comes back.
+
+    Shapes: ages are not in the digest, since they grow while a person reads.
+    Errors: SourceUnavailable: no loop has run; Refused: it predicts nothing of this.
+    """
+    if beat is None or beat.get("revision") is None:
+        raise SourceUnavailable("no loop has run with this state folder: nothing is predicted")
+    kind, _, name = target.partition("/")
+    plan = beat.get("plan") or {}
+    rows: list[Mapping[str, Any]] = plan.get(
+        {"Site": "predictions", "Host": "host_predictions"}.get(kind, "")) or []
+    for row in rows:
+        if name == (row["site"] if kind == "Site" else row.get("host")):
+            told = [row["twin"], row["protected"], row["returns"], sorted(
+                [one["machine"], one["outcome"]] for one in row["hindered"])]
+            return row, blake2b(json.dumps(told).encode(), digest_size=12).hexdigest()
+    raise Refused(f"the loop predicts nothing of the loss of {target}: `hotsite failover {name}"
+                  " --dry-run` looks at every node and says what would come back")
+
+
+def fail_over(store: Store, beat: Beat, target: str, by: str, why: str, now_s: float, *,
+              shown: str, accepts_loss: bool) -> None:
+    """Order the loop to start elsewhere what ran on a lost site or host.
+
+    Shapes: `shown` is the digest of what the person has read. What answers is refused by the loop.
+    Errors: SourceUnavailable; Refused: it would come to something else by now; JournalUnavailable.
+    """
+    row, content = foreseen(beat, target)
+    if shown != content:
+        raise Refused(f"the loss of {target} would come to something else than was shown:"
+                      f" {row['returns']} of {row['protected']} come back now. Read it again")
+    store.order_failover(FailoverRequest(target, by, why, now_s, accepts_loss=accepts_loss))
+    store.note("ordered", target, f"failover ordered by {by}: {why}", now_s)
 
 
 def request(store: Store, machine: str, kind: RequestKind, by: str, now_s: float) -> None:

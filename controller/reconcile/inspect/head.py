@@ -3,6 +3,7 @@ person, what runs now, what is paused."""
 
 from typing import Any, Final
 
+from controller.model.units import render_instant
 from controller.plan.steps.takeover import Outcome
 from controller.reconcile.inspect.desk import Desk
 from controller.reconcile.inspect.level import Level
@@ -37,7 +38,20 @@ def head_of(desk: Desk, store: Store, now_s: float) -> Row:
         "failovers": plan.get("failovers") or [],
         "waits": [waiting(step) for step in plan.get("steps") or []
                   if step["ruling"]["verdict"] == "needs approval"],
-        "runs": running(store), "suspended": suspended(store, now_s)}
+        "runs": running(store), "suspended": suspended(store, now_s),
+        "break_glass": glass_of(store)}
+
+
+def glass_of(store: Store) -> Row | None:
+    """Return what is in force over git; None where nothing is.
+
+    Errors: JournalUnavailable.
+    """
+    glass = store.break_glass()
+    return None if glass is None else {
+        "by": glass.by, "why": glass.why, "until_at": glass.until_at, "base": glass.base,
+        "targets": list(glass.targets), "undoes": glass.undoes,
+        "sentence": f"{glass.sentence} until {render_instant(glass.until_at)}: {glass.why}"}
 
 
 def verdict_of(prediction: Row) -> Row:

@@ -258,6 +258,8 @@ function tick() {
   else if (head?.loop.at && (head.loop.stopped || now_s() - head.loop.at > head.loop.alive_s)) at("silent").textContent = `The loop is not running: its last word is ${duration(now_s() - head.loop.at)} old, and so is what follows.`;
   else at("silent").textContent = "";
   at("silent").hidden = !at("silent").textContent;
+  if (head) at("glass").textContent = head.break_glass?.sentence ?? "";
+  at("glass").hidden = !at("glass").textContent;
   draw("ages");
 }
 
