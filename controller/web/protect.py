@@ -24,7 +24,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controller.errors import SpecError
 from controller.web.access.limits import Limit
-from controller.web.access.people import NOBODY, Caller, Rules, caller_of, of_our_page
+from controller.web.access.people import (
+    NOBODY,
+    Caller,
+    Rules,
+    among,
+    asker_of,
+    caller_of,
+    of_our_page,
+)
 from controller.web.access.tokens import Person, Right
 from controller.web.hooks import HOOK_BYTES, Hooks
 from controller.web.hooks import PATH as HOOK
@@ -121,7 +129,8 @@ class Protect:
                    for name, value in scope["headers"]}
         if path == HOOK and method == "POST" and self._hooks is not None:
             return await self._hook(scope, headers, receive)
-        caller = scope[CALLER] = await self._caller(headers, (scope.get("client") or [""])[0])
+        address = (scope.get("client") or [""])[0]
+        caller = scope[CALLER] = await self._caller(headers, address)
         if Right.READ not in caller.person.rights and not path.startswith(OPEN):
             if path.startswith("/api/") or method not in SAFE:
                 raise Refusal(401, "Who asks may not read here: send a token, or sign in",
@@ -129,8 +138,10 @@ class Protect:
             raise Refusal(303, "Sign in first", location=SIGN_IN)
         if method in SAFE:
             return receive
+        # a proxy may speak TLS with the browser, and not with us
+        schemes = {scope["scheme"], "https" if among(address, rules.proxies) else scope["scheme"]}
         if (caller.ambient or path == SIGN_IN or "origin" in headers) and not of_our_page(
-                headers, scope["scheme"]):
+                headers, *schemes):
             raise Refusal(403, "This did not come from a page of ours, so nothing was done")
         return await bounded(headers, receive)
 
@@ -142,7 +153,8 @@ class Protect:
         assert self._hooks is not None, "there is a secret"
         scope[CALLER] = Caller(NOBODY)
         try:
-            self._hooks.admit((scope.get("client") or [""])[0])
+            self._hooks.admit(asker_of(headers, (scope.get("client") or [""])[0],
+                                       self._gate.rules))
         except HTTPException as error:
             raise Refusal(error.status_code, str(error.detail), **(error.headers or {})) from error
         return await bounded(headers, receive, HOOK_BYTES)
@@ -155,7 +167,8 @@ class Protect:
                               " the proxy alone")
             if not caller.bearer:
                 return caller
-            person, wait_s = await self._gate.prove(caller.bearer, address)
+            person, wait_s = await self._gate.prove(
+                caller.bearer, asker_of(headers, address, self._gate.rules))
         except SpecError as error:
             raise Refusal(503, str(error)) from error
         if wait_s:

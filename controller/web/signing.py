@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from controller.errors import HotsiteError
 from controller.plan.survey.context import RequestKind
 from controller.reconcile.ask.ask import planned
-from controller.web.access.people import COOKIE, SESSION_S, sign_in
+from controller.web.access.people import COOKIE, SESSION_S, asker_of, sign_in
 from controller.web.access.tokens import Right
 from controller.web.acts import Acts, Done, Lost, Pause, Yes, status_of, would_come
 from controller.web.pages import PATHS, render
@@ -64,7 +64,8 @@ def add_signing(app: FastAPI, web: Any, acts: Acts) -> None:
         """Take a token, and give a cookie."""
         values = await fields(asked)
         address = asked.client.host if asked.client else ""
-        person, wait_s = await web.gate.prove(values.get("token", "").strip(), address)
+        person, wait_s = await web.gate.prove(
+            values.get("token", "").strip(), asker_of(asked.headers, address, web.gate.rules))
         if person is None:
             sentence = (f"Too many tokens were tried: wait {wait_s:.0f} s" if wait_s else
                         "This token is not known")

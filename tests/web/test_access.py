@@ -9,7 +9,7 @@ import pytest
 
 from controller.errors import SpecError
 from controller.store.store import Store
-from controller.web.access.people import COOKIE, Rules, caller_of, sign_in
+from controller.web.access.people import COOKIE, Rules, asker_of, caller_of, sign_in
 from controller.web.access.tokens import Person, Right, Tokens
 from controller.web.server import rules_of
 from tests.plan import builders as b
@@ -52,7 +52,8 @@ def test_a_token_is_kept_as_a_hash_that_its_owner_alone_reads(tokens: Tokens) ->
 
 
 @pytest.mark.parametrize("text", [
-    "ann read", "ann read,fly proxy", "ann read plain", "a.b read proxy", "ann read proxy\n" * 2,
+    "ann read", "ann read,fly proxy", "ann read plain",
+    f"a.b read scrypt:{'00' * 16}:{'00' * 32}", "ann read proxy\n" * 2,
     "ann  proxy", "ann read scrypt:00:00", "../x read proxy"])
 def test_nobody_is_believed_where_a_line_is_not_understood(tokens: Tokens, text: str) -> None:
     tokens.path.write_text(text)
@@ -146,6 +147,45 @@ def test_a_proxy_is_believed_by_its_address_alone(tokens: Tokens, store: Store) 
                      ).status_code == 403
     assert near.get("/api/v1/estate").status_code == 401
     assert near.get("/api/v1/estate", headers={"x-remote-user": "bob"}).status_code == 200
+
+
+def behind_a_proxy(tokens: Tokens, store: Store) -> Client:
+    """Return a page on loopback that an OIDC proxy serves with TLS as desk.example.net."""
+    rules = Rules(tokens, open_to_read=False, names=frozenset({"desk.example.net"}),
+                  proxy_header="X-Forwarded-Preferred-Username",
+                  proxies=(ip_network("127.0.0.1/32"),))
+    return Client(store, rules, base="http://desk.example.net")
+
+
+def test_a_person_acts_through_a_proxy_that_speaks_tls_with_the_browser(
+        tokens: Tokens, store: Store) -> None:
+    tokens.add("ann.smith@example.net", ALL, proxy=True)
+    desk = behind_a_proxy(tokens, store)
+    said = {"x-forwarded-preferred-username": "ann.smith@example.net",
+            "origin": "https://desk.example.net", "sec-fetch-site": "same-origin"}
+    assert desk.post(SUSPEND, json=PAUSE, headers=said).status_code == 200
+    assert store.suspensions(b.NOW_S)[0].by == "ann.smith@example.net"
+    for origin in ("https://evil.example", "https://desk.example.net.evil.example", "null"):
+        assert desk.post(SUSPEND, json=PAUSE, headers=said | {"origin": origin}
+                         ).status_code == 403
+    with pytest.raises(SpecError, match="no name of a person"):
+        tokens.add("ann.smith", ALL)        # a dot would end the name in a token
+
+
+def test_who_guesses_behind_a_proxy_locks_out_nobody_else(tokens: Tokens, store: Store) -> None:
+    desk = behind_a_proxy(tokens, store)
+    ours = {"origin": "https://desk.example.net", "sec-fetch-site": "same-origin"}
+
+    def tries(**headers: str) -> int:
+        return desk.post("/sign-in", data={"token": "ann.x"}, headers=ours | headers).status_code
+
+    for headers in ({"x-forwarded-preferred-username": "mallory"},
+                    {"x-forwarded-for": "198.51.100.7, 203.0.113.9"}):
+        assert [tries(**headers) for _ in range(11)] == [403] * 10 + [429]
+    assert tries(**{"x-forwarded-preferred-username": "ann"}) == 403
+    assert tries(**{"x-forwarded-for": "198.51.100.8, 203.0.113.9"}) == 429     # the last is true
+    assert tries(**{"x-forwarded-for": "203.0.113.9, 198.51.100.7"}) == 403
+    assert asker_of({"x-forwarded-for": "203.0.113.9"}, "10.9.9.9", Rules(tokens)) == "10.9.9.9"
 
 
 def test_tokens_are_not_guessed_fast(tokens: Tokens, store: Store) -> None:

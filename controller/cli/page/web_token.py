@@ -21,8 +21,8 @@ def command(
     """Let a person use the page, and print a token that is shown this once.
 
     Each right stands alone, and reading is always with it: act pauses, resumes and orders copies;
-    approve says yes to what waits; failover is kept for orders to fail over, which the page does
-    not give yet. A new token of the same name ends the old one, and every sign-in with it.
+    approve says yes to what waits; failover orders a failover of what is lost. A new token of the
+    same name ends the old one, and every sign-in with it.
 
     Only a hash is kept, in the file web-tokens of the state folder, readable by its owner alone. A
     running page reads it anew by itself.

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
-from controller.web.access.tokens import NAME, Person, Right, Tokens
+from controller.web.access.tokens import PROXIED, Person, Right, Tokens
 
 COOKIE: Final = "__Host-hotsite"
 SESSION_S: Final = 12 * 3600
@@ -65,7 +65,7 @@ def caller_of(headers: Mapping[str, str], address: str, rules: Rules, now_s: flo
     """
     persons = rules.tokens.persons()
     if rules.proxy_header and (name := headers.get(rules.proxy_header.lower())) is not None:
-        if not among(address, rules.proxies) or not NAME.fullmatch(name):
+        if not among(address, rules.proxies) or not PROXIED.fullmatch(name):
             return Caller(NOBODY, forged=True)
         person = persons.get(name)
         return Caller(person or Person(name, frozenset({Right.READ})), ambient=True)
@@ -77,6 +77,23 @@ def caller_of(headers: Mapping[str, str], address: str, rules: Rules, now_s: flo
         if key == COOKIE and (found := signed_in(value, persons, rules.key, now_s)) is not None:
             return Caller(found, ambient=True)
     return Caller(READER if rules.open_to_read else NOBODY)
+
+
+def asker_of(headers: Mapping[str, str], address: str, rules: Rules) -> str:
+    """Return whose tries and calls are counted together: behind a proxy not the proxy's.
+
+    Shapes: of the addresses that the trusted proxy hands on the last one counts, which it wrote
+    itself; those before it are the asker's own words.
+    """
+    if not rules.proxies or not among(address, rules.proxies):
+        return address
+    if name := headers.get(rules.proxy_header.lower(), ""):
+        return f"person {name}"
+    last = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    try:
+        return str(ip_address(last))
+    except ValueError:
+        return address
 
 
 def among(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
@@ -113,8 +130,8 @@ def seal(person: Person, end: str, key: bytes) -> str:
     return hmac.new(key, text.encode(), "sha256").hexdigest()
 
 
-def of_our_page(headers: Mapping[str, str], scheme: str) -> bool:
+def of_our_page(headers: Mapping[str, str], *schemes: str) -> bool:
     """Return whether the browser says that a page of ours made it ask."""
-    own = f"{scheme}://{headers.get('host', '')}".lower()
-    return (headers.get("origin", "").lower() == own
+    own = {f"{scheme}://{headers.get('host', '')}".lower() for scheme in schemes}
+    return (headers.get("origin", "").lower() in own
             and headers.get("sec-fetch-site", "same-origin") == "same-origin")

@@ -22,6 +22,8 @@ from typing import Final, NamedTuple
 from controller.errors import SpecError
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_-]{0,62}")
+PROXIED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,62}")
+"""A name that a proxy vouches for; it stands in no token and no cookie, which a dot divides."""
 PROXY: Final = "proxy"
 COST: Final = {"n": 1 << 14, "r": 8, "p": 1}
 NOBODY: Final = f"scrypt:{'00' * 16}:{'00' * 32}"
@@ -86,9 +88,9 @@ class Tokens:
 
         Errors: SpecError.
         """
-        if not NAME.fullmatch(name):
-            raise SpecError((f"{name!r} is no name of a person: write letters, digits, @, _ and -",
-                             ))
+        if not (PROXIED if proxy else NAME).fullmatch(name):
+            raise SpecError((f"{name!r} is no name of a person: write letters, digits, @, _ and -"
+                             f"{', . and +' if proxy else ''}",))
         secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
         proof = PROXY if proxy else f"scrypt:{salt.hex()}:{hashed(secret, salt).hex()}"
         self._write(self.persons() | {name: Person(name, rights, proof)})
@@ -137,7 +139,8 @@ def parse(text: str, where: str) -> dict[str, Person]:
             person = Person(name, frozenset(Right(one) for one in rights.split(",")), proof)
         except ValueError:
             person = None
-        if (person is None or not NAME.fullmatch(person.name) or person.name in found
+        if (person is None or person.name in found
+                or not (PROXIED if person.proof == PROXY else NAME).fullmatch(person.name)
                 or not (proof == PROXY
                         or re.fullmatch(r"scrypt:[0-9a-f]{32}:[0-9a-f]{64}", proof))):
             raise SpecError((f"{where}:{number}: the line is not understood, or names somebody"
