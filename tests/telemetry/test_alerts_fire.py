@@ -49,6 +49,8 @@ CAUSES = {
     "HotsiteHangs": Cause({"hotsite_cycle_age_seconds": "0+60x90"}, 3, 5),
     "NodesUnknown": Cause({'hotsite_nodes{state="unknown"}': "1x90"}, 4, 6),
     "FactsTooOld": Cause({'hotsite_fact_age_seconds{node="paris-1"}': "91x90"}, 1, 3),
+    "GlassBroken": Cause(
+        {'hotsite_conditions{type="BreakGlass",status="true"}': "0x5 1x85"}, 4, 6),
     "SiteNotSurvivable": Cause(
         {'hotsite_conditions{type="Survivable",status="false"}': "1x90"}, 14, 16),
     "SurvivalUnknown": Cause(

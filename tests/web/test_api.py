@@ -167,7 +167,7 @@ def test_the_description_names_every_route_and_problem(client: Client) -> None:
     assert set(paths) == {f"/api/v1/{path}" for path in (
         "estate", "events", "healthz", "stream", "{kind}", "{kind}/{name}", "plan", "plan/approve",
         "{kind}/{name}/suspend", "{kind}/{name}/resume", "vms/{name}/replica/{verb}",
-        "{kind}/{name}/history")}
+        "{kind}/{name}/history", "{kind}/{name}/failover")}
     assert "503" in paths["/api/v1/estate"]["get"]["responses"]
 
 
