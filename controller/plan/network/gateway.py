@@ -183,6 +183,9 @@ class _Diff:
             if held:
                 self.draft.remark(self.target, f"{self.name} is to hold {held} and {why}")
             return
+        bridges = self.survey.bridges(self.name)
+        if bridges is not None and self.bridge not in bridges:
+            return      # it is made first, and seen
         ports = tuple(step for one in self.wanted.values() if (step := self._port(one)))
         told = {network: one for network, one in self.now.items() if network not in self.wanted}
         for network, one in self.wanted.items():

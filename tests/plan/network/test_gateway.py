@@ -239,6 +239,18 @@ def test_what_cannot_be_seen_is_not_changed(facts: Any) -> None:
     assert [one for one in ids(plan) if "gateway" in one] == []
 
 
+def test_a_switch_without_its_bridge_gets_that_first() -> None:
+    desired = estate()
+    observed = b.as_declared(desired)
+    node = known(observed, "paris-sw")
+    observed = seen(b.with_node(observed, "paris-sw", Known(replace(
+        node, gateways=Known(FRESH, b.NOW_S)), b.NOW_S)), "milan-sw", running("milan-sw"))
+    node = known(observed, "paris-sw")
+    observed = b.with_node(observed, "paris-sw", Known(replace(
+        node, bridges=Known({}, b.NOW_S), interfaces=Known({}, b.NOW_S)), b.NOW_S))
+    assert [one for one in ids(plan_of(desired, observed)) if "gateway" in one] == []
+
+
 @pytest.mark.parametrize(("holders", "expected"), [
     ((), None), (("milan-sw",), (Status.TRUE, "Observed")), (tuple(OWN), (Status.FALSE, "Double"))])
 def test_a_gateway_of_others_is_judged_by_our_own_nodes_alone(
