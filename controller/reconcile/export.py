@@ -8,7 +8,7 @@ from typing import Final
 
 from controller.model.desired import Desired
 from controller.model.facts import Fact, NodeFacts, Observed
-from controller.model.replica import DrillOutcome
+from controller.model.replica import DrillFacts, DrillOutcome
 from controller.plan.actions.action import Action
 from controller.plan.actions.replica import DrilledMachine, DrillReplica
 from controller.plan.drill.by_hand import plan_drills
@@ -92,25 +92,27 @@ class Export:
 
         Errors: Refused when none can be held, or another controller conducts; JournalUnavailable.
         """
-        drills = plan_drills(desired, await self.look(desired), target, asked, by=by)
+        observed = await self.look(desired)
+        drills = plan_drills(desired, observed, target, asked, by=by)
         hosts: dict[str, list[DrillReplica]] = {}
         for action in drills.actions:
             hosts.setdefault(action.node, []).append(action)
         async with self._candidate.conducting(self._term_of_the_loop()):
-            told = await asyncio.gather(*(self._drill(actions, desired.revision)
+            told = await asyncio.gather(*(self._drill(actions, observed, desired.revision)
                                           for actions in hosts.values()))
         return (*(one for here in told for one in here),
                 *((sentence, False) for sentence in drills.refusals))
 
-    async def _drill(self, actions: list[DrillReplica],
+    async def _drill(self, actions: list[DrillReplica], before: Observed,
                      revision: str) -> list[tuple[str, bool]]:
-        """Hold the drills of one host, and look what it has noted of each."""
+        """Hold the drills of one host, and look what it has noted of each since then."""
         found = []
         for action in actions:
             attempt = await self._applier.carry_out(action, revision)
             seen = Observed({action.node: await observe(self._provider, action.node, self._clock)})
             proven = attempt.outcome is Outcome.DONE and all(
-                _is_proven(seen, one) for one in action.machines)
+                _is_proven(_last(seen, one), _last(before, one), one.sequence)
+                for one in action.machines)
             found.append((attempt.sentence, proven))
         return found
 
@@ -129,7 +131,13 @@ class Export:
         return Term(lease["term"], lease["holder"])
 
 
-def _is_proven(seen: Observed, one: DrilledMachine) -> bool:
-    """Return whether the last drill that a host has noted of a VM proved this point."""
-    return any(drill.outcome is DrillOutcome.PROVEN and drill.sequence == one.sequence
-               for _, replica in replicas_of(seen, (one.uuid,)) for drill in replica.drills[-1:])
+def _last(seen: Observed, one: DrilledMachine) -> DrillFacts | None:
+    """Return the last drill of a VM that says anything of its point."""
+    return next((drill for _, replica in replicas_of(seen, (one.uuid,))
+                 for drill in replica.drills[-1:]), None)
+
+
+def _is_proven(last: DrillFacts | None, before: DrillFacts | None, sequence: int) -> bool:
+    """Return whether a drill has proven this point, and is not the one that was noted before."""
+    return (last is not None and last != before and last.sequence == sequence
+            and last.outcome is DrillOutcome.PROVEN)

@@ -178,11 +178,12 @@ def test_a_promotion_ends_the_drill_first(host: Host) -> None:
     host.plays()
     assert "promoted" in host.pool.promote()
     assert waited(lambda: host.left() == ["pin failover-7"])
-    assert host.drill()["sentence"] == "the replica has become the VM: it is not drilled"
+    told = host.drill()
+    assert told["outcome"] == "cut off", "it says nothing of the point"
+    assert told["sentence"] == "the replica has become the VM: it is not drilled"
 
 
 @pytest.mark.parametrize(("more", "words"), [
-    ({"sequence": 9}, "there is no restore point 9"),
     ({"memory_bytes": 1 << 60}, "no room: the drill wants"),
     ({"uuid": DRILL}, f"not of {DRILL}"),
 ])
@@ -191,6 +192,12 @@ def test_what_can_not_be_drilled_says_why(host: Host, more: dict[str, object],
     before = host.files()
     assert words in host.drill(**more)["sentence"]
     assert (host.files(), host.left()) == (before, [])
+
+
+def test_a_point_that_was_let_go_meanwhile_is_not_called_bad(host: Host) -> None:
+    told = host.drill(sequence=9)
+    assert (told["outcome"], host.left()) == ("cut off", [])
+    assert told["sentence"].startswith("there is no restore point 9")
 
 
 def test_a_drill_ends_with_a_replica_that_somebody_removes_meanwhile(host: Host) -> None:

@@ -51,7 +51,7 @@ from mover.failover.promote import held_part, require_whole, text_of
 from mover.image.qcow2_writer import Backing, write_empty
 from mover.replica.replica import Replica, locked, write_whole
 from mover.replica.scrub import note_missing_files
-from mover.replica.state import chain, point_of
+from mover.replica.state import Point, State, chain, point_of
 from mover.requests import Requests
 from mover.verbs import say
 
@@ -164,7 +164,7 @@ class Drill:
             try:
                 left = self._start(one, definitions[one.replica], networks)
             except (MoverError, VirshError) as error:
-                self._note(one, "failed", str(error))
+                self._note_unstarted(one, error)
                 continue
             judges.append(Judge(one.replica, drill_uuid(one.uuid), one.health, begun, left,
                                 calls[one.replica], self.absent))
@@ -252,12 +252,17 @@ class Drill:
         for one in self.machines:
             try:
                 note_missing_files(one.replica)
-                point_of(Replica(one.replica).state, one.sequence)
+                _point(Replica(one.replica).state, one.sequence)
                 where = os.path.join(one.replica, "meta", "%06d" % one.sequence, "domain.xml")
                 found[one.replica] = parse_definition(text_of(where), where)
             except MoverError as error:
-                self._note(one, "failed", str(error))
+                self._note_unstarted(one, error)
         return found
+
+    def _note_unstarted(self, one: Machine, error: Exception) -> None:
+        """Note why a point was not started; what is wrong with something else says nothing of it.
+        """
+        self._note(one, "cut off" if isinstance(error, TryAgain) else "failed", str(error))
 
     def _start(self, one: Machine, domain: ET.Element, networks: Dict[str, str]) -> List[str]:
         """Start one VM's point; return what was left out of it."""
@@ -279,15 +284,23 @@ class Drill:
         return left
 
 
+def _point(state: State, sequence: int) -> Point:
+    """Return the point; TryAgain where it was let go meanwhile, or its replica is none any more."""
+    if "promoted" in state.facts:
+        raise TryAgain("the replica has become the VM: it is not drilled")
+    try:
+        return point_of(state, sequence)
+    except Refused as error:
+        raise TryAgain(str(error)) from None
+
+
 def _pin(one: Machine, domain: ET.Element) -> Dict[str, Held]:
     """Pin the point and return its disks; from then on its files stay as they are."""
     with locked(one.replica, patience_s=10) as replica:
-        state, point = replica.state, point_of(replica.state, one.sequence)
+        state, point = replica.state, _point(replica.state, one.sequence)
         if (domain.findtext("uuid") or "").strip() != one.uuid or state.vm != one.uuid:
             raise Refused("%s holds the replica of %s, not of %s" % (
                 one.replica, state.vm, one.uuid))
-        if "promoted" in state.facts:
-            raise Refused("the replica has become the VM: it is not drilled")
         disks = require_whole(one.without, point, targets_of(domain))
         finish_merges(replica)
         replica.commit(replica.state._replace(pins={**replica.state.pins, PIN: one.sequence}))
