@@ -161,11 +161,15 @@ class Manager:
         return open_source(text, self.state)
 
     async def load(self, text: str) -> Desired:
-        """Return what the source declares now.
+        """Return what the source declares now, with what a break-glass has put over it.
 
-        Errors: SpecError, SourceUnavailable.
+        Errors: SpecError, SourceUnavailable; JournalUnavailable where nobody knows of the latter.
         """
-        return await self.source(text).load()
+        source = self.source(text)
+        if not isinstance(source, GitSource) or not self.journal.exists():
+            return await source.load()
+        with self.open_store() as store:
+            return await with_glass(source, store, self.clock, keeps=False).load()
 
     @asynccontextmanager
     async def once(self, desired: Desired, store: Store, assume: Iterable[str] = (),

@@ -69,6 +69,9 @@ def put(manager: "Manager", store: "Store", proposal: "Proposal", plan: "Plan", 
         typer.echo(f"In force over git for {render_duration(glass.until_at - glass.begun_at)},"
                    f" until {render_instant(glass.until_at)}. To keep it, commit it:"
                    " `hotsite break-glass show --patch | git apply`")
+    if proposal.specs.estate.spec.failover.lease is not None:
+        complain("another controller that takes over knows nothing of this, and goes back to git:"
+                 " do the same there, with the same folder")
     if not loop.alive:
         complain(f"{loop.loop_line()[0]}; the break-glass holds once one runs")
     return 0

@@ -39,6 +39,7 @@ from controller.source.load import load_folder
 from controller.source.source import open_source
 from controller.store.store import Store
 
+WHY_CHARACTERS_MAX: Final = 500
 BASE: Final = ".hotsite-commit"
 """In a copied folder: the commit that it is a copy of. The loader reads no hidden file."""
 
@@ -65,6 +66,8 @@ async def propose(branch: GitSource, folder: Path, by: str, why: str, span_s: fl
                       " longer is a commit")
     if not why.strip():
         raise Refused("a break-glass needs a reason: whoever reads of it wants to know why")
+    if len(why) > WHY_CHARACTERS_MAX or not (why + by).isprintable():
+        raise Refused(f"a reason is one line of {WHY_CHARACTERS_MAX} characters at most")
     held = branch.in_force()
     check_folder(folder, held.commit)
     specs, edited = load_folder(held.folder, held.commit[:12]), load_folder(folder)

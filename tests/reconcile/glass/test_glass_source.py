@@ -7,6 +7,7 @@ import pytest
 
 from controller.errors import Refused, SourceUnavailable, SpecError
 from controller.reconcile.glass.proposal import end
+from controller.reconcile.manager import Manager
 from tests.reconcile.glass.tower import ESTATE, HOST, HOUR_S, Tower, tower, vm, writes
 from tests.source.git.repository import repository
 
@@ -181,6 +182,17 @@ def test_a_reader_ends_nothing_and_writes_nothing(tower: Tower) -> None:
     assert asyncio.run(reader.load()).virtual_machines["sql"].spec.memory_bytes == 1 << 30
     assert tower.store.break_glass() == before
     assert not (tower.source.branch.folder / "glass").exists()
+
+
+def test_what_verbs_load_of_the_branch_has_it_over_it(tower: Tower) -> None:
+    manager = Manager(tower.state, clock=lambda: tower.wall)
+    tower.breaks(MORE)
+    tower.go_down()
+    found = asyncio.run(manager.load(tower.repository.address))
+    assert found.virtual_machines["sql"].spec.memory_bytes == 2 << 30
+    end(tower.store, "bob", tower.wall)
+    found = asyncio.run(manager.load(tower.repository.address))
+    assert found.virtual_machines["sql"].spec.memory_bytes == 1 << 30
 
 
 def test_a_folder_of_a_repository_gives_a_patch_for_its_top(tower: Tower) -> None:

@@ -1,12 +1,13 @@
 """What may be put in force over git, and what is refused before anybody says yes to it."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from controller.errors import Refused, SourceUnavailable, SpecError
-from controller.reconcile.glass.proposal import branch_of
+from controller.reconcile.glass.proposal import branch_of, propose
 from controller.store.store import Store
 from tests.reconcile.glass.test_glass_source import MORE
 from tests.reconcile.glass.tower import ESTATE, HOUR_S, Tower, tower, vm, writes
@@ -41,6 +42,12 @@ def test_wrong_specs_are_refused_with_their_line(tower: Tower) -> None:
 def test_it_lasts_for_a_time_that_is_bounded(tower: Tower, span_s: float) -> None:
     with pytest.raises(Refused, match="lasts 3d at most"):
         tower.breaks(MORE, span_s)
+
+
+@pytest.mark.parametrize("why", ["", "  ", "two\nlines", "\x1b[31mred", "x" * 501])
+def test_a_reason_is_one_line_that_people_can_read(tower: Tower, why: str) -> None:
+    with pytest.raises(Refused, match="reason"):
+        asyncio.run(propose(tower.source.branch, tower.copied(), "ann", why, HOUR_S, tower.wall))
 
 
 def test_a_copy_of_an_earlier_commit_is_refused(tower: Tower) -> None:
