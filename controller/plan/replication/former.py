@@ -18,8 +18,8 @@ from controller.plan.survey.identity import Sighting
 from controller.plan.survey.survey import Survey
 
 RETURN_S: Final = 300.0
-COMING: Final = ("led-elsewhere", "returning")
-"""The phases in which hosts of a lost site come back."""
+GONE: Final = ("promoting", "split", "led-elsewhere")
+"""The phases in which no lost host has come back yet, as far as the record knows."""
 TAIL_S: Final = 30 * 86400.0
 """How long a tail is kept unless a person lets it go before."""
 
@@ -66,18 +66,22 @@ def _still_coming(protected: ProtectedMachine, survey: Survey, draft: Draft) -> 
     """Return whether the host with a VM's former disks may still come back with its site.
 
     Where power is back, one host answers minutes before another: a whole copy to whichever is first
-    would be for nothing.
+    would be for nothing. The same after the loss of one host, whose site has others: it often boots
+    again. Without it the VM has no replica, so that is not waited for without end.
     """
     for one in survey.superseded_unseen.get(protected.name, ()):
         record = next((each for each in survey.records.values() if one.host in each.hosts
-                       and each.phase in COMING), None)
-        if record is not None and one.host in survey.unreachable and (
-                record.phase == COMING[0]     # the first one answers only now
-                or 0.0 <= survey.now_s - record.changed_at < RETURN_S):
+                       and each.phase in (*GONE, "returning")), None)
+        if record is None or one.host not in survey.unreachable:
+            continue
+        alone = record.scope.startswith("Host/")
+        nobody = record.phase in GONE and not alone     # the first one answers only now
+        if nobody or 0.0 <= survey.now_s - record.changed_at < RETURN_S:
+            since = "its VMs started elsewhere" if alone else "the first host of its site came back"
             draft.remark(protected.target, (
                 f"{protected.name} has no replica at {protected.twin} yet: its former disks are on"
-                f" {one.host}, which is waited for until {render_duration(RETURN_S)} after the"
-                " first host of its site came back"))
+                f" {one.host}, which is waited for until {render_duration(RETURN_S)} after"
+                f" {since}"))
             return True
     return False
 

@@ -3,7 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from controller.model.facts import DomainFacts, DomainState, Observed, Role
+import pytest
+
+from controller.model.facts import DomainFacts, DomainState, Known, Observed, Role
+from controller.model.failover.record import Record, RecordedHost, RecordedMachine
 from controller.plan.actions.promotion import AdoptDisks
 from controller.plan.actions.replica import ReplicateDomain
 from controller.plan.steps.plan import Plan
@@ -77,3 +80,24 @@ def test_the_second_time_those_over_its_former_replica_are_taken_back() -> None:
         "sql", r.series(3, 900), epoch=EPOCH - 1, promoted=3, pins={"failover-6": 3}))
     [action] = adoptions(plan_of(desired, seen))
     assert action.node == "paris-1"
+
+
+@pytest.mark.parametrize(("scope", "phase", "since_s", "waits"), [
+    ("Host/paris-1", "promoting", 5.0, True), ("Host/paris-1", "led-elsewhere", 60.0, True),
+    ("Host/paris-1", "led-elsewhere", 400.0, False), ("Site/paris", "led-elsewhere", 4000.0, True),
+    ("Site/paris", "returning", 60.0, True), ("Site/paris", "returning", 400.0, False)])
+def test_on_a_host_that_may_come_back_they_are_waited_for_but_not_without_end(
+        scope: str, phase: str, since_s: float, waits: bool) -> None:
+    desired = lab()
+    record = Record(scope=scope, epoch=EPOCH, term=0, phase=phase, by="", reason="",
+                    hosts={"paris-1": RecordedHost("")}, changed_at=b.NOW_S - since_s,
+                    machines={"sql": RecordedMachine(b.domain_uuid("lab", "sql"), 4, "milan-1")})
+    seen = b.silenced(failed_over(desired), "paris-1")
+    known = seen.nodes["milan-1"]
+    assert isinstance(known, Known)
+    held = replace(known.value, records=Known({scope: record}, b.NOW_S))
+    seen = replace(seen, nodes={**seen.nodes, "milan-1": replace(known, value=held)})
+    plan = plan_of(desired, seen)
+    seeded = [one.to for one in actions(plan) if isinstance(one, ReplicateDomain)]
+    assert seeded == ([] if waits else ["paris-2"])
+    assert ("its former disks are on paris-1" in sentences(plan)) is waits

@@ -1,6 +1,7 @@
 """What `plan/` would make of a controller's answers: the situation that is decided about."""
 
 from bisect import bisect
+from functools import lru_cache
 
 from controller.failover import fencing
 from controller.failover.inequality import undone_until_s
@@ -192,21 +193,31 @@ class Seen:
 
 def _machine(me: Controller, name: str, seen: Seen) -> MachineSituation:
     assert me.estate is not None
-    shape = me.estate.shape
-    home = me.home.get(name, shape.home[name])
+    estate = me.estate
+    home = me.home.get(name, estate.shape.home[name])
     progress, detail = _progress(me, name, seen)
-    replica = me.estate.replicas[name]
+    replica = estate.replicas[name]
+    return _machine_like(
+        name, home, estate.shape.group.get(name), estate.shape.order[name],
+        replica.node if replica.node != home else None, seen.epochs.get(name, 0),
+        tuple(seen.running.get(name, ())), progress, detail,
+        silent=_silent_s(me, home) >= SUSPECT_S, automatic=name in estate.automatic,
+        spared=name in estate.spared, compared=name in estate.compared,
+        fresh=name in estate.fresh_reverse)
+
+
+@lru_cache(maxsize=10_000)
+def _machine_like(name: str, home: str, group: str | None, order: int, target: str | None,
+                  epoch: int, runs_on: tuple[str, ...], progress: Progress, detail: str, *,
+                  silent: bool, automatic: bool, spared: bool, compared: bool,
+                  fresh: bool) -> MachineSituation:
+    """Return the same for the same: it is asked again and again, and seldom changes."""
     return MachineSituation(
-        name=name, uuid=f"uuid-{name}", home=home,
-        may_run_on=(home,) if _silent_s(me, home) >= SUSPECT_S else (),
-        failover="automatic" if name in me.estate.automatic else "confirm",
-        isolation="run" if name in me.estate.spared else "stop", group=shape.group.get(name),
-        start_order=shape.order[name], point=7,
-        target=replica.node if replica.node != home else None, addresses_dropped=True,
-        epoch=seen.epochs.get(name, 0),
-        runs_on=tuple(seen.running.get(name, ())), progress=progress, detail=detail,
-        diverged_known=name in me.estate.compared,
-        reverse_fresh=name in me.estate.fresh_reverse)
+        name=name, uuid=f"uuid-{name}", home=home, may_run_on=(home,) if silent else (),
+        failover="automatic" if automatic else "confirm", isolation="run" if spared else "stop",
+        group=group, start_order=order, point=7, target=target, addresses_dropped=True,
+        epoch=epoch, runs_on=runs_on, progress=progress, detail=detail, diverged_known=compared,
+        reverse_fresh=fresh)
 
 
 def _progress(me: Controller, name: str, seen: Seen) -> tuple[Progress, str]:
