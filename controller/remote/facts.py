@@ -5,7 +5,8 @@ nothing; it needs Python >= 3.9 and nothing but the standard library.
 
 One question, one answer. `want` names sections, `known` the digests of the texts that the asker
 has, `guests` what is to be asked of guests (serving.py), `waking_s` how long a libvirtd that was
-idle may take to begin. Each section is answered by itself:
+idle may take to begin, `patience` how many times longer than usual one may take. Each section is
+answered by itself:
 
     {"digest", "text"}            what is there now
     {"digest", "same": true}      the asker has this text already
@@ -119,13 +120,13 @@ class Host:
         self.gateways = Gateways()
         self.warnings = {}          # by section: what a program wrote beside a good answer
 
-    def gather(self, want: set, guests: list) -> "tuple[dict, dict]":
+    def gather(self, want: set, guests: list, patience: float = 1.0) -> "tuple[dict, dict]":
         """Return the sections (text, or NoAnswer, or None where the program is not installed)."""
         mine = sorted(want & BY_LIBVIRT)
         sections, versions, programs = dict.fromkeys(sorted(want)), {}, {}
         libvirt = bool(mine) and shutil.which(VIRSH[0]) is not None
         if libvirt:
-            programs |= self.libvirt.begin()
+            programs |= self.libvirt.begin(patience)
         elif mine and any(map(os.path.isdir, TRACES)):
             gone = NoAnswer("libvirt was here and virsh is gone: put it back")
             sections |= dict.fromkeys(mine, gone)
@@ -133,7 +134,8 @@ class Host:
             programs |= {"bridges": vsctl_argv(), "version": (VSCTL[0], "--version")}
         programs |= {"interfaces": IP} if want & BY_IP else {}
         programs |= self.links.programs() if "links" in want else {}
-        outputs = run_all(programs, LIMIT_S, STILL_S, self.libvirt.single() if libvirt else ())
+        outputs = run_all(programs, LIMIT_S * patience, STILL_S * patience,
+                          self.libvirt.single() if libvirt else ())
         if "bridges" in programs:
             versions |= parse_versions(outputs["version"].out.decode(errors="replace"))
             sections |= switching(outputs["bridges"], want)
@@ -290,7 +292,8 @@ def answer(host: Host, question: dict) -> dict:
     """
     began = time.time()
     wake(question.get("waking_s", 0.0))
-    sections, versions = host.gather(set(question["want"]), question.get("guests", []))
+    sections, versions = host.gather(set(question["want"]), question.get("guests", []),
+                                     question.get("patience", 1.0))
     known = question.get("known", {})
     return {
         "began": began,

@@ -56,9 +56,13 @@ class LibvirtPoll:
         self.known = {}     # object -> whether it was active in the last poll
         self.hung = {}      # object -> Hung
 
-    def begin(self) -> dict:
-        """Begin a poll; return the programs (name -> argv) of its first round."""
-        self.until = time.monotonic() + LIMIT_S
+    def begin(self, patience: float = 1.0) -> dict:
+        """Begin a poll; return the programs (name -> argv) of its first round.
+
+        `patience`: how many times longer than usual libvirt may take.
+        """
+        self.patience = patience
+        self.until = time.monotonic() + LIMIT_S * patience
         self.mark = f"@@{secrets.token_hex(8)}@@"   # occurs in no output of libvirt
         self.lists, self.details, self.failed, self.unread = {}, {}, set(), {}
         self.retried = set()    # objects that failed alone once: they may just have changed
@@ -117,7 +121,7 @@ class LibvirtPoll:
             programs = self.next_round() if left and patience_s > 0 else {}
             if not programs:
                 break
-            outputs = run_all(programs, patience_s, STILL_S, tuple(programs))
+            outputs = run_all(programs, patience_s, STILL_S * self.patience, tuple(programs))
         return self.result()
 
     def parse_output(self, name: str, asked: list, output: Output) -> None:

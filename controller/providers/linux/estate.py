@@ -107,11 +107,14 @@ def sections_of(spec: HostSpec) -> tuple[str, ...]:
 
 
 def question_command(wanted: tuple[str, ...], digests: dict[str, str],
-                     guests: tuple[Probe, ...] = (), waking_s: float = 0.0) -> str:
+                     guests: tuple[Probe, ...] = (), waking_s: float = 0.0,
+                     patience: float = 1.0) -> str:
     """Return the question for the facts script: the wanted sections, the known digests, what is to
-    be asked of guests, and how long an idle libvirtd may take to begin."""
+    be asked of guests, how long an idle libvirtd may take to begin, and how many times longer than
+    usual one may take."""
     more: dict[str, Any] = {"guests": [render_probe(one) for one in guests]} if guests else {}
     more |= {"waking_s": waking_s} if waking_s else {}
+    more |= {"patience": patience} if patience != 1.0 else {}
     return json.dumps({"want": wanted, "known": digests, **more}, separators=(",", ":"))
 
 

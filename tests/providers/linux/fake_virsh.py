@@ -151,6 +151,8 @@ def main() -> None:
         return
     if trouble in {"hang", "idle"}:
         time.sleep(60)
+    if trouble == "slow":
+        time.sleep(0.5)
     if trouble == "dead":
         complain("failed to connect to the hypervisor")
         sys.exit(1)

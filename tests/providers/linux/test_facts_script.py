@@ -136,6 +136,16 @@ def test_a_libvirt_that_begins_when_it_is_asked_is_waited_for_as_long_as_the_ask
     assert len(text_of(host.ask(want="domains", waking_s=60.0), "domains")) == len(host.domains)
 
 
+def test_a_busy_libvirt_is_given_as_many_times_longer_as_the_asker_says(host: PlayedHost) -> None:
+    host.limit_s = 0.3
+    host.set_libvirt("slow")
+    assert host.error("domains") == "libvirt did not answer within 0.3 s"
+    patient = host.ask(want="domains", patience=200.0)
+    rows = text_of(patient, "domains")
+    assert len(rows) == len(host.domains)
+    assert not any("unknown" in row for row in rows)
+
+
 def test_libvirt_without_domains_is_told_as_such(host: PlayedHost) -> None:
     host.domains, host.pools = [], []
     host.set_libvirt()

@@ -19,6 +19,8 @@ WAKING_S: Final = 45.0
 """What libvirt gets: after an upgrade it first asks every emulator what that can do."""
 ANSWER_S: Final = 30.0
 """More than a poll has: nobody waits for the next one."""
+PATIENCE: Final = 4.0
+"""So many times longer than in a poll a busy libvirt may take."""
 SECTIONS: Final = tuple(one for one in HOST_SECTIONS
                         if one not in {"replicas", "leftovers", "records", "guard", "grantor"})
 """What a host has by itself; nothing of ours is there yet."""
@@ -44,7 +46,8 @@ class LinuxReader:
         cache, asked_at = FactCache(name, SECTIONS), self._clock()
         try:
             text = await self._transport.ask(name, load_program("facts.py"),
-                                             question_command(SECTIONS, {}, waking_s=waking_s),
+                                             question_command(SECTIONS, {}, waking_s=waking_s,
+                                                              patience=PATIENCE if waking else 1.0),
                                              ANSWER_S + waking_s)
             answer = parse_answer(text)
             facts = cache.learn(answer, asked_at, self._clock())
