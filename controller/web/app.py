@@ -1,6 +1,7 @@
 """The routes of the page and of its API."""
 
 import asyncio
+import gzip
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -193,13 +194,16 @@ def add_pages(app: FastAPI, web: Web) -> None:
             web.feed.desk, web.store, web.clock()))
 
     @app.get("/static/{name}", include_in_schema=False)
-    async def static(name: str) -> Response:
+    async def static(name: str, accept_encoding: Annotated[str, Header()] = "") -> Response:
         """A file of the page."""
         kind = name.rpartition(".")[2]
         if kind not in TYPES or name not in static_files():
             raise HTTPException(404, f"there is no file {name}")
-        return Response(static_files()[name], media_type=TYPES[kind],
-                        headers={"cache-control": "no-cache"})
+        plain, packed = static_files()[name]
+        small = packed if "gzip" in accept_encoding else b""
+        return Response(small or plain, media_type=TYPES[kind], headers={
+            "cache-control": "no-cache", "vary": "accept-encoding",
+            **({"content-encoding": "gzip"} if small else {})})
 
     @app.get("/{kind}/{name}", include_in_schema=False)
     async def object_page(asked: Request, kind: str, name: str, done: str = "") -> HTMLResponse:
@@ -238,10 +242,11 @@ def life(web: Web) -> tuple[bool, str]:
 
 
 @cache
-def static_files() -> dict[str, bytes]:
-    """Return the files of the page, by name."""
+def static_files() -> dict[str, tuple[bytes, bytes]]:
+    """Return the files of the page by name, each as gzip, too, where that is worth it."""
     folder = resources.files("controller.web") / "static"
-    return {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
+    return {one.name: (plain, gzip.compress(plain) if one.name.endswith(("js", "css")) else b"")
+            for one in folder.iterdir() if one.is_file() and (plain := one.read_bytes())}
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -1,5 +1,7 @@
 """Pages as HTML: the templates, and how instants and sizes are written in them."""
 
+import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from controller.errors import JournalUnavailable
 from controller.model.units import render_duration, render_size
@@ -26,7 +29,7 @@ def environment() -> Environment:
     made = Environment(loader=PackageLoader("controller.web"), autoescape=True,
                        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters.update(duration=lambda age_s: render_duration(float(max(0, int(age_s)))),
-                        size=render_size,
+                        size=render_size, told=told, indented=indented,
                         instant=instant, path=path, name=lambda target: target.partition("/")[2])
     return made
 
@@ -41,6 +44,18 @@ def render(template: str, web: "Web", status: int = 200, *,
         desk=desk, now_at=web.clock(), began=web.feed.began, fault=web.feed.fault, glass=glass,
         **({"caller": None, "done": ""} | values))
     return HTMLResponse(text, status, headers={**(headers or {}), "cache-control": "no-store"})
+
+
+def told(sentence: str) -> Markup:
+    """Return a sentence, its commands as commands."""
+    parts = re.split(r"`([^`]+)`", sentence)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if index % 2 else part
+                           for index, part in enumerate(parts))
+
+
+def indented(content: object) -> str:
+    """Return a document as JSON for eyes."""
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 def instant(at: float) -> str:

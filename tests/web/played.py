@@ -45,7 +45,8 @@ def play(path: Path, desired: Desired, scene: Scene) -> float:
             loop.say_source(f"revision {desired.revision} from specs is in force", good=True)
             running = asyncio.create_task(loop.run())
             try:
-                await scene(loop, estate, store)
+                with Store.open(path) as person:     # the loop hears of what others write
+                    await scene(loop, estate, person)
                 at, said = epoch_clock(), store.status()
             finally:
                 running.cancel()

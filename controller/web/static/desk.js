@@ -83,11 +83,12 @@ class List {
 }
 
 function hostCells(row) {
-  const used = row.memory_bytes ? `${gib(row.used_bytes)} / ${gib(row.memory_bytes)} GiB` : "–";
+  const known = row.answers, all = row.memory_bytes ? `${gib(row.memory_bytes)} GiB` : "";
+  const used = all && `${known ? gib(row.used_bytes) : "–"} / ${all}`;
   return [shape(row.maintenance ? "maintenance" : row.level), make("span", "cut", link(`Host/${row.name}`)),
-    make("span", "right", String(row.running ?? "–")), make("span", "right", row.load === null ? "–" : row.load.toFixed(1)),
-    bar(row.cpus ? row.load / row.cpus : 0), make("span", "right", used),
-    bar(row.memory_bytes ? row.used_bytes / row.memory_bytes : 0)];
+    make("span", "right", String(row.running ?? "–")), make("span", "right", known && row.load !== null ? row.load.toFixed(1) : "–"),
+    bar(known && row.cpus ? row.load / row.cpus : 0), make("span", "right", used || "–"),
+    bar(known && row.memory_bytes ? row.used_bytes / row.memory_bytes : 0)];
 }
 
 function machineCells(row) {
@@ -107,7 +108,7 @@ function drawHead() {
   const lives = loop.at && !loop.stopped && age_s < loop.alive_s;
   at("alive").replaceChildren(shape(lives ? "fine" : "critical"), lives ? " live" : loop.at ? ` the loop is not running, ${duration(age_s)}` : " no loop");
   at("verdicts").replaceChildren(...head.sites.map(verdict));
-  if (!head.sites.length) at("verdicts").replaceChildren(make("section", "verdict", make("p", "soft", "Nothing is known yet"), make("h2", "", shape("unknown"), " No loop has decided anything with this state folder")));
+  if (!head.sites.length) at("verdicts").replaceChildren(make("section", "verdict", make("p", "soft", "Nothing is known yet"), make("h2", "", shape("unknown"), " No loop has decided anything with this state folder: start ", make("code", "", "hotsite run"))));
   rail("waits", head.waits, (one) => make("div", "card", make("b", "", link(one.target)), make("p", "", ...told(one.sentence)),
     one.consequence ? make("p", "soft", ...told(one.consequence)) : null,
     make("p", "buttons", act("Approve…", "press", { verb: "approve", step: one.id }), link(one.target, "Why", "quiet"))));
@@ -148,7 +149,8 @@ function drawStrip() {
     .map((row) => item(`${row.kind}/${row.name}`, row, row.name));
   const networks = of("Network").sort((a, b) => rank(a) - rank(b) || (a.sentence < b.sentence ? -1 : a.sentence > b.sentence ? 1 : byTrouble(a, b)));
   const shown = networks.filter((row, index) => index < 12 || row.level !== "fine");
-  items.push(make("span", "divider"), ...shown.map((row, index) => item(`Network/${row.name}`, row, `${row.vlan ?? ""} ${row.name}`, row.sentence === shown[index + 1]?.sentence)));
+  if (items.length && shown.length) items.push(make("span", "divider"));
+  items.push(...shown.map((row, index) => item(`Network/${row.name}`, row, `${row.vlan ?? ""} ${row.name}`, row.sentence === shown[index + 1]?.sentence)));
   if (shown.length < networks.length) items.push(make("span", "soft", `${networks.length - shown.length} others everywhere`));
   at("strip").replaceChildren(...items);
 }
@@ -167,14 +169,14 @@ function drawSites() {
     at("sites").dataset.key = key;
     lists.forEach((one) => one.gone.abort());
     lists.clear();
-    at("sites").replaceChildren(places([...names, ...stray]), ...[...names, ...stray].map(site), filter());
+    at("sites").replaceChildren(...(key || stray.length ? [places([...names, ...stray]), ...[...names, ...stray].map(site), filter()] : []));
   }
   for (const name of [...names, ...stray]) {
     const hosts = of("Host").filter((row) => row.site === name);
     const used = hosts.reduce((sum, row) => sum + (row.used_bytes ?? 0), 0), all = hosts.reduce((sum, row) => sum + (row.memory_bytes ?? 0), 0);
     at(`hosts-of-${name}`).textContent = `${hosts.length} hosts, ${gib(used)} of ${gib(all)} GiB in use`;
   }
-  drawChips();
+  if (at("chips")) drawChips();
   draw("lists");
 }
 

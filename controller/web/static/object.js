@@ -12,6 +12,8 @@ async function again() {
   const reply = await fetch(location.pathname, { headers: { accept: "text/html" } }).catch(() => null);
   if (!reply?.ok) return;
   const text = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("object");
+  const declared = text?.querySelector("details");
+  if (declared) declared.open = main.querySelector("details")?.open ?? false;
   if (text && !main.contains(document.activeElement)) main.replaceChildren(...text.childNodes);
   else if (text) soon();
 }

@@ -15,6 +15,7 @@ from tests.bench.figure import Figure
 
 LOADS = 9
 WATCHES, WATCH_S = 3, 20.0
+LIMIT_MS = 120_000
 SIZE: Any = {"width": 1440, "height": 900}
 SLOW = {"offline": False, "latency": 60, "downloadThroughput": 250_000, "uploadThroughput": 250_000}
 """2 Mbit/s each way, 60 ms there and back."""
@@ -55,6 +56,7 @@ def figures(browser: Browser, served: Served) -> list[Figure]:
 def load(browser: Browser, url: str, *, slow: bool) -> tuple[float, float]:
     """Return after how many milliseconds of a cold load the first paint and the rows were there."""
     context = browser.new_context(viewport=SIZE)
+    context.set_default_timeout(LIMIT_MS)
     try:
         page = context.new_page()
         if slow:
@@ -73,6 +75,7 @@ def load(browser: Browser, url: str, *, slow: bool) -> tuple[float, float]:
 def watch(browser: Browser, served: Served) -> dict[str, float]:
     """Return what one page costs that is open while rows change."""
     context = browser.new_context(viewport=SIZE)
+    context.set_default_timeout(LIMIT_MS)
     try:
         page = context.new_page()
         page.goto(served.url)
