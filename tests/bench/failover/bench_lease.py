@@ -82,7 +82,9 @@ def conducts(child: subprocess.Popen[str]) -> int:
     """Wait until a controller conducts, and return its term."""
     assert child.stdout is not None
     while True:
-        said = json.loads(child.stdout.readline())
+        line = child.stdout.readline()
+        assert line, "a controller has ended by itself"
+        said = json.loads(line)
         if said["conducts"]:
             return int(said["term"])
 
