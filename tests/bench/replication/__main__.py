@@ -21,7 +21,7 @@ from tests.bench.replication.scale import LARGE, SMALL, Scale
 
 BENCHES = ("increment", "mend", "latency", "retention", "delay", "thin", "copy")
 ASKED_FOR = ("estate", "profile")
-"""Run only when named: the first takes half an hour, the second draws pictures."""
+"""Run only when named: the first takes half an hour, the second draws diagrams."""
 OUT = Path("bench-replication.json")
 
 

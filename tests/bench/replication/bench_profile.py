@@ -1,4 +1,4 @@
-"""Where the time of one cycle goes: a picture of it, at both sizes, idle and beside a busy guest.
+"""Where the time of one cycle goes: a diagram of it, at both sizes, idle and beside a busy guest.
 
 For each case the cycle whose length is the median is drawn to bench-profile-SIZE-GUEST.svg, and its
 longest parts are printed. Programs on the hosts are drawn where the kernel tells of processes.
@@ -17,7 +17,7 @@ from tests.bench.replication.aside import PROGRAMS
 from tests.bench.replication.machine import Machine
 from tests.bench.replication.node import link_of
 from tests.bench.replication.ours import Replica, conductor
-from tests.bench.replication.profile.picture import draw
+from tests.bench.replication.profile.diagram import draw
 from tests.bench.replication.profile.spans import CONTROLLER, Span, Spans, of_programs
 from tests.bench.replication.scale import Scale, hosts, title
 
@@ -61,12 +61,12 @@ def profiled(replica: Replica, scale: Scale, *, busy: bool) -> Figure:
     wall_s, spans = taken[len(taken) // 2]
     guest = "busy" if busy else "idle"
     name = f"one cycle, {title(machine.size_bytes)}, {guest} guest"
-    picture = Path(f"bench-profile-{title(machine.size_bytes).replace(' ', '')}-{guest}.svg")
-    picture.write_text(draw(f"{name}: {wall_s:.2f} s", spans))
-    print(f"{name}: {wall_s:.2f} s, drawn to {picture}; its longest parts:")
+    diagram = Path(f"bench-profile-{title(machine.size_bytes).replace(' ', '')}-{guest}.svg")
+    diagram.write_text(draw(f"{name}: {wall_s:.2f} s", spans))
+    print(f"{name}: {wall_s:.2f} s, drawn to {diagram}; its longest parts:")
     for span in sorted(spans, key=lambda one: -one.lasted_s)[:LISTED]:
         print(f"  {span.lasted_s * 1000:7.0f} ms  {span.lane}: {span.name}")
-    return Figure(name, "s", tuple(one[0] for one in taken), note=f"drawn to {picture}")
+    return Figure(name, "s", tuple(one[0] for one in taken), note=f"drawn to {diagram}")
 
 
 def recorded(replica: Replica) -> tuple[float, list[Span]]:

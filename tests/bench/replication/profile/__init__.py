@@ -1,1 +1,1 @@
-"""Where the time of one cycle goes, as spans and as a picture."""
+"""Where the time of one cycle goes, as spans and as a diagram."""

@@ -1,4 +1,4 @@
-"""The picture of one cycle: every span as a bar, the controller above, then the two hosts."""
+"""The diagram of one cycle: every span as a bar, the controller above, then the two hosts."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +10,7 @@ COLOURS = {CONTROLLER: "#3b6ea8"}
 OTHERS = ("#7a9a3c", "#b0703a")
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 LEAST_S = 0.002
-"""Shorter spans are left out of the picture, not out of the table."""
+"""Shorter spans are left out of the diagram, not out of the table."""
 
 
 def draw(title: str, spans: Sequence[Span]) -> str:
