@@ -274,8 +274,8 @@ def test_what_one_connection_has_no_room_for_goes_over_another(sshd: Sshd, sessi
     allow(sshd, sessions)
     gathered = sshd.folder / "gathered"
     gathered.touch()
-    together = ("sh", "-c", f"echo >>{gathered}; until [ $(wc -l <{gathered}) -ge 24 ]; do"
-                " sleep 0.05; done")
+    together = ("sh", "-c", f"echo >>{gathered}; n=0; until [ $(wc -l <{gathered}) -ge 24 ]"
+                " || [ $n -ge 1200 ]; do n=$((n + 1)); sleep 0.05; done")
 
     async def body() -> list[Reply]:
         async with connected(sshd.endpoint()) as transport:

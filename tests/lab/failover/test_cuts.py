@@ -18,11 +18,11 @@ from typing import Self
 
 import pytest
 
+from tests.lab.failover.test_failover import has_point
+from tests.lab.failover.test_guard import WITNESS, Site, qemu_of, stays
 from tests.lab.hotsite import Hotsite, Loop
 from tests.lab.lab import STATE, Lab, wait_until
 from tests.lab.ready import rebuild
-from tests.lab.test_failover import has_point
-from tests.lab.test_guard import WITNESS, Site, qemu_of, stays
 from tests.lab.witness import RECORD
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SOAK"), reason="it takes half an hour: SOAK=1")
