@@ -17,7 +17,7 @@ FENCES = {"plain", "idrac", "ilo", "openbmc", "supermicro", "chassis", "task202"
           "flaky", "empty-body", "always-on"}
 PROVES_NOTHING = {"stuck", "liar", "null-state"}
 NOT_HEARD = {"hangs", "http500", "html", "unreachable"}
-REFUSES = {"two", "no-forceoff", "wrong-password", "wrong-certificate"}
+REFUSES = {"two", "no-forceoff", "wrong-password", "wrong-certificate", "expired"}
 FENCE = FenceHost(target="Host/paris-1", node="paris-1", reason="it is silent")
 
 

@@ -97,13 +97,17 @@ class Chain:
         assert paths, "a chain has at least a base"
         self.layers: List[Layer] = []
         try:
-            for path in reversed(paths):
-                self.layers.append(open_layer(path))
+            self._open(paths)
         except BaseException:
             self.close()
             raise
         self.size_bytes = self.layers[0].size_bytes
         self.clusters = clusters_of(self.size_bytes)
+
+    def _open(self, paths: Sequence[str]) -> None:
+        """Open every layer, the uppermost first; former disks are opened otherwise, see former."""
+        for path in reversed(paths):
+            self.layers.append(open_layer(path))
 
     def __enter__(self) -> Chain:  # noqa: PYI034
         return self
