@@ -36,8 +36,8 @@ lab-packages:
 test: $(VENV)/.dev lab-packages ## Every test; the lab's too when root on Debian
 	@$(BIN)/python -m tests
 
-fast: $(VENV)/.dev ## Every test that needs neither root, nor the lab, nor many seconds
-	@$(BIN)/python -m pytest -q --numprocesses 3 --dist worksteal -m "not lab and not slow"
+fast: $(VENV)/.dev ## What is decided and written: no root, no lab, no night that is played
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not lab and not slow"
 
 lab: $(VENV)/.runtime ## Install the lab's packages and bring the lab up (root on Debian)
 	@test "$$(id -u)" = 0 || { echo "The lab makes network namespaces: run make lab as root."; exit 1; }

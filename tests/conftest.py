@@ -6,13 +6,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 SLOW = (
-    "adoption/test_libvirt_source.py", "cli/install/test_uninstall.py", "cli/test_ci_examples.py",
-    "cli/test_demo.py", "cli/test_fence.py", "cli/test_run.py", "cli/test_simulate.py", "guard",
-    "lease", "mover/test_copies_storm.py", "reconcile/act/test_undone.py",
-    "reconcile/simulation/test_playing.py", "remote/test_leave.py", "simulation",
-    "source/git/test_mirror.py", "test_wheel.py", "web/chromium",
+    "adoption/test_libvirt_source.py", "cli/glass", "cli/install/test_uninstall.py",
+    "cli/test_ci_examples.py", "cli/test_demo.py", "cli/test_fence.py", "cli/test_run.py",
+    "cli/test_simulate.py", "cli/test_verbs.py", "failover/test_properties.py", "guard", "lease",
+    "mover", "providers/linux", "providers/redfish/test_dialects.py",
+    "reconcile/act/test_undone.py", "reconcile/notify", "reconcile/simulation/test_playing.py",
+    "remote/test_leave.py", "scenarios", "simulation", "source/git", "test_bench.py",
+    "test_wheel.py", "transport", "web/chromium", "web/test_described.py",
 )
-"""Folders and files whose tests take many seconds of a processor, or wait for real seconds."""
+"""Folders and files whose tests play whole nights, run many real programs, or wait for real
+seconds: a fifth of all tests, which take two thirds of the time."""
 
 # how fast a machine is says nothing of the code, and tests must pass beside other work
 settings.register_profile("any machine", deadline=None,
