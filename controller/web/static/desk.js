@@ -267,9 +267,8 @@ function tick() {
 
 // ---- what is heard
 async function drawEvents() {
-  const reply = await fetch(`/api/v1/events?limit=60${seenEvents ? `&after=${seenEvents}` : ""}`);
-  if (!reply.ok) return;
-  const { events } = await reply.json();
+  const reply = await fetch(`/api/v1/events?limit=60${seenEvents ? `&after=${seenEvents}` : ""}`).catch(() => null);
+  const events = reply?.ok ? (await reply.json().catch(() => ({}))).events ?? [] : [];
   for (const one of events) {
     seenEvents = Math.max(seenEvents, one.id);
     if (one.kind === "intent") continue;

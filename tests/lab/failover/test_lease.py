@@ -21,7 +21,6 @@ from tests.lab.lab import STATE, Lab, wait_until
 
 TTL_S = 4.0
 HOST = "paris-2"
-OTHERS = ("paris-1", "milan-1", "milan-2")
 WITNESS = """apiVersion: hotsite/v1
 kind: Witness
 metadata: {name: aws}
@@ -73,13 +72,12 @@ class Controller(Hotsite):
 
 
 @pytest.fixture
-def pair(lab: Lab, tmp_path: Path) -> Iterator[tuple[Controller, Controller]]:
+def pair(converged: Lab, tmp_path: Path) -> Iterator[tuple[Controller, Controller]]:
     """Give two controllers of one estate whose nodes were told no term yet."""
-    nodes = (HOST, "witness")
-    if any("builder" in lab.running(host) for host in OTHERS):   # its host is all that they see
-        before = Hotsite(tmp_path / "before")
-        before.pin("builder", HOST)
-        before.converge()
+    lab, nodes = converged, (HOST, "witness")
+    before = Hotsite(tmp_path / "before")
+    before.pin("builder", HOST)     # its host is all that they see
+    before.converge()
     for node in nodes:
         lab.exec(node, "sh", "-c", FORGET)
     yield Controller(tmp_path / "first"), Controller(tmp_path / "second")

@@ -57,7 +57,7 @@ class PlayedHost:
         self.set_libvirt()
         for name in ("cat", "sh"):
             (self.bin / name).symlink_to(f"/bin/{name}")
-        self.limit_s, self.still_s, self.limit_mib = 1.5, 0.4, 1
+        self.limit_s, self.still_s, self.limit_mib = 1.5, 1.0, 1
         self.slow = "/no/such/place"    # whoever looks there is held for ever
         self._process: subprocess.Popen[str] | None = None
 

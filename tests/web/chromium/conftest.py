@@ -1,4 +1,4 @@
-"""One browser for all tests that need one; without Chromium they are skipped."""
+"""A browser for the tests that need one; without Chromium they are skipped."""
 
 from collections.abc import Iterator
 
@@ -13,9 +13,9 @@ LIMIT_S = 120
 expect.set_options(timeout=1000 * LIMIT_S)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium."""
+    """A Chromium; it ends with its module, since it keeps an event loop running in this thread."""
     if CHROMIUM is None:
         pytest.skip(ABSENT)
     with chromium() as found:
