@@ -36,6 +36,8 @@ FIRST, SECOND = "first", "standby"
 class UnreachableSource:
     """A repository that stood at the lost site."""
 
+    fault = ""
+
     async def load(self) -> Desired:
         """Fail.
 
@@ -45,7 +47,7 @@ class UnreachableSource:
 
     def changes(self) -> AsyncIterator[None]:
         """Never be asked."""
-        raise NotImplementedError
+        raise AssertionError("it is loaded, and never followed")
 
     def describe(self) -> str:
         """Return where the specs are."""

@@ -17,8 +17,9 @@ from controller.plan.survey.survey import Survey
 
 def breach_of(machine: str, record: Record | None, survey: Survey) -> str:
     """Return how long the old copy of a VM may have run beside the new one; empty if it did not."""
-    if record is None or machine not in record.machines:
-        return ""
+    if record is None or machine not in record.machines or (
+            survey.epochs.get(machine, 0) > record.epoch):
+        return ""       # it has been moved since: what a guard ends now is no old copy
     uuid = record.machines[machine].uuid
     for host, recorded in record.hosts.items():
         fact, guard = survey.observed.nodes.get(host), guard_of(host, survey)
@@ -36,10 +37,11 @@ def breach_of(machine: str, record: Record | None, survey: Survey) -> str:
 def _sentence(machine: str, host: str, tomb: Tombstone, late_s: float, record: Record,
               survey: Survey) -> str:
     spec = survey.desired.estate.spec.failover.guard
+    # ending it takes its time after the tombstone, too
     ran_s = max(0.0, late_s - tomb.still_s) + spec.tick_s + spec.kill_s
     still = (f", since {host} had stood still for {render_duration(tomb.still_s)}"
              if tomb.still_s else "")
-    return (f"two copies of {machine} ran at once, for {render_duration(min(ran_s, late_s))} at"
+    return (f"two copies of {machine} ran at once, for {render_duration(ran_s)} at"
             f" most: the guard of {host} ended the old one at {render_instant(tomb.at)},"
             f" {render_duration(late_s)} after {host} was proven off{still}; what it wrote is on"
             f" its old disks alone, and {record.machines[machine].node} has the VM")

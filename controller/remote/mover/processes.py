@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from typing import Dict, List
 
@@ -57,6 +58,13 @@ def movers_at(path: str) -> List[int]:
                     found.append(pid)
                     break
     return found
+
+
+def end(movers: List[int]) -> None:
+    """Ask movers of ours to end: each of them may be killed anywhere."""
+    for pid in movers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def is_at_work(command: str, uuid: str) -> bool:

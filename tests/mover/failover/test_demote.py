@@ -46,6 +46,13 @@ def test_a_replica_follows_its_vm_again_and_may_be_promoted_again(pool: Pool) ->
     assert pool.promoted(2)["overlays"] == overlays
 
 
+def test_memory_that_came_before_a_promotion_goes_too(pool: Pool) -> None:
+    for name in ("memory", "memory.part"):
+        (pool.machine.root / name).write_bytes(b"of a guest")
+    assert demote(pool) == (0, {"demoted": 0})
+    assert not list(pool.machine.root.glob("memory*"))
+
+
 def test_what_a_guest_wrote_is_never_taken_back(pool: Pool) -> None:
     overlay = pool.promoted()["overlays"]["vdb"]
     tool("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 64k", overlay)

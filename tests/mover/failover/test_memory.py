@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,8 @@ asked = re.split("; echo (@@[0-9a-f]+@@)(?:; )?", sys.argv[-1])
 for question, mark in zip(asked[::2], asked[1::2]):
     sys.stdout.write(said.get(question.split()[0], "") + "\\n" + mark + "\\n")
 """
+WRITES = ("import sys, time; file = open(sys.argv[1], 'ab'); print('writes', flush=True);"
+          "time.sleep(30)")
 SAVED = {"domname": "sql", "domstate": "shut off"}
 
 
@@ -78,6 +81,19 @@ def test_it_arrives_as_it_was_and_stays_where_it_was(ends: Ends) -> None:
     assert (ends.root / "memory").read_bytes() == IMAGE
     assert (ends.root / "memory").stat().st_mode & 0o777 == 0o600
     assert (ends.saves / "sql.save").read_bytes() == IMAGE
+
+
+def test_one_that_still_writes_what_an_earlier_attempt_saved_is_ended(ends: Ends) -> None:
+    with subprocess.Popen(
+            [sys.executable, "-c", WRITES, str(ends.root / "memory.part"), "mover.zip"],
+            stdout=subprocess.PIPE) as older:
+        assert older.stdout is not None
+        assert older.stdout.readline() == b"writes\n"
+        done = ends.run("memory-in", str(ends.root), given=ends.sent())
+        assert done.returncode == 0, done.stderr
+        assert older.wait() == -signal.SIGTERM
+    assert (ends.root / "memory").read_bytes() == IMAGE
+    assert not (ends.root / "memory.part").exists()
 
 
 @pytest.mark.parametrize("spoil", [

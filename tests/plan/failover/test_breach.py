@@ -1,5 +1,7 @@
 """Two copies that ran at once are told, with their length, and nothing else is."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller.model.failover.guard import Tombstone
@@ -15,14 +17,17 @@ PROVEN_AT = b.NOW_S - 200.0
 
 
 def told(ended_at: float, still_s: float = 0.0, proven_at: float = PROVEN_AT,
-         uuid: str = UUID) -> str:
+         uuid: str = UUID, moved_to: int = 0) -> str:
     """What is said of sql, whose guard ended it at some time, after so long a standstill."""
     tomb = Tombstone(uuid, "sql", ended_at, "nobody has granted paris-1", still_s)
     observed = with_guard(seen(LAB, {"sql": "paris-1"}), "paris-1", tombstones=(tomb,))
     record = Record(scope="Host/paris-1", epoch=1, term=0, phase="returning", by="", reason="",
                     hosts={"paris-1": RecordedHost("boot", proven_at=proven_at)},
                     machines={"sql": RecordedMachine(UUID, 3, "milan-1")})
-    return breach_of("sql", record, take_survey(LAB, observed, b.APPLIED, b.NOW_S))
+    survey = take_survey(LAB, observed, b.APPLIED, b.NOW_S)
+    if moved_to:
+        survey = replace(survey, epochs={"sql": moved_to})
+    return breach_of("sql", record, survey)
 
 
 def test_a_guest_that_outlived_the_proof_of_its_end_is_told_with_the_length() -> None:
@@ -33,8 +38,17 @@ def test_a_guest_that_outlived_the_proof_of_its_end_is_told_with_the_length() ->
         PROVEN_AT + 150, still_s=180)
 
 
-def test_a_host_that_did_not_stand_still_ran_it_all_the_while() -> None:
-    assert "for 2m30s at most" in told(PROVEN_AT + 150)
+def test_a_host_that_did_not_stand_still_ran_it_all_the_while_and_until_it_had_ended() -> None:
+    assert "for 2m33" in told(PROVEN_AT + 150)
+    assert "for 4.3s at most" in told(PROVEN_AT + 1)
+
+
+def test_ending_it_takes_its_time_after_a_standstill_too() -> None:
+    assert "for 3.3s at most" in told(PROVEN_AT + 1, still_s=180)
+
+
+def test_a_vm_that_was_moved_back_and_then_ended_there_ran_once() -> None:
+    assert told(PROVEN_AT + 150, moved_to=2) == ""
 
 
 @pytest.mark.parametrize("more", [

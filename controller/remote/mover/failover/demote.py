@@ -5,7 +5,7 @@ Whether it ran is told by its overlays: a cluster that a guest wrote is there fo
 refused where any overlay holds one, and where libvirt here knows a domain of that epoch; then the
 copy here is the VM, or may be. Otherwise nothing is lost with it.
 
-    overlays deleted, and the memory that libvirt was given
+    overlays deleted, and the memory that was brought or that libvirt was given
     ══ state.json replaced ══   the replica follows the VM where that is, again
 
 Cut off before the commit, it is asked for again, or the promotion is; both go on.
@@ -22,8 +22,7 @@ from mover.backup.definition import epoch_of as epoch_of_mark
 from mover.backup.virsh import VirshError, answers
 from mover.errors import Refused, TryAgain
 from mover.failover.definition import nvram_of, parse_definition, targets_of
-from mover.failover.memory import NAME as MEMORY
-from mover.failover.memory import forget
+from mover.failover.memory import drop, forget
 from mover.failover.overlay import overlay_paths
 from mover.failover.promote import MOST_XML_BYTES, NO_DOMAIN
 from mover.image.regular import open_regular, read_regular
@@ -43,6 +42,7 @@ def run(words: List[str]) -> Dict[str, Any]:
     with locked(root, patience_s=PATIENCE_S) as replica:
         held = replica.state.facts.get("promoted")
         if not held:
+            drop(root)
             return {"demoted": 0}
         epoch, to = int(held["epoch"]), int(request["to"])
         if to >= epoch:
@@ -54,7 +54,8 @@ def run(words: List[str]) -> Dict[str, Any]:
         for path in files:
             require_unwritten(path)
         forget(str(request["uuid"]), name)
-        for path in (*files, *_others(replica, held), os.path.join(root, MEMORY)):
+        drop(root)
+        for path in (*files, *_others(replica, held)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         for folder in sorted({os.path.dirname(path) for path in files}):

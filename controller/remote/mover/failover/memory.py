@@ -10,6 +10,9 @@ While a VM is saved, libvirt goes on with it from the image at any start, whoeve
 it deletes the image only once the guest runs. So each copy of the image is good on its host, and
 the one at the source stays until the guest runs at the target. What is sent is the file as it is:
 its length first, then its bytes, then their hash.
+
+A mover may go on after the controller that asked it for that has died. What it brings is of another
+moment than what the next attempt saves: so that ends it, and `demote` drops what it has brought.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ import contextlib
 import hashlib
 import os
 import subprocess
+import time
 from typing import Any, BinaryIO, Dict, Iterator, List
 
 from mover.backup.virsh import VirshError, answers
 from mover.errors import MoverError, Refused, TryAgain
+from mover.processes import end, movers_at
 from mover.replica.replica import sync_dir
 from mover.requests import Requests
 from mover.transfer.receivers import open_receivers
@@ -34,6 +39,7 @@ MOST_HEAD_BYTES = 64
 PIECE_BYTES = 1 << 20
 ANSWER_S = 600.0
 VIRSH_S = 60.0
+ENDING_S = 10.0         # for a mover to end after SIGTERM
 
 
 def out(words: List[str]) -> None:
@@ -70,6 +76,7 @@ def into(words: List[str]) -> Dict[str, Any]:
     part = path + ".part"
     with os.fdopen(os.dup(0), "rb", buffering=PIECE_BYTES) as stream:
         size_bytes = _size(stream.readline(MOST_HEAD_BYTES))
+        _end_older(part)
         fd = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
             digest = _copy(stream, fd, size_bytes)
@@ -127,6 +134,27 @@ def forget(uuid: str, name: str) -> None:
     if "<uuid>%s</uuid>" % uuid in _virsh("save-image-dumpxml", path):
         os.unlink(path)
         sync_dir(SAVES)
+
+
+def drop(root: str) -> None:
+    """Delete what an earlier attempt brought beside a replica, whole or not."""
+    path = os.path.join(root, NAME)
+    _end_older(path + ".part")
+    for one in (path, path + ".part"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(one)
+
+
+def _end_older(part: str) -> None:
+    """End the movers that still write it: two would mix the memory of two moments."""
+    until = time.monotonic() + ENDING_S
+    older = movers_at(os.path.realpath(part))
+    while older:
+        if time.monotonic() >= until:
+            raise TryAgain("process %d still writes %s, and does not end" % (older[0], part))
+        end(older)
+        time.sleep(0.05)
+        older = movers_at(os.path.realpath(part))
 
 
 def saved_path(uuid: str) -> str:

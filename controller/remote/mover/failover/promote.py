@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from mover.backup.definition import epoch_of as epoch_of_mark
@@ -41,7 +40,7 @@ from mover.failover.tpm import put_tpm
 from mover.image.packed_file import MOST_BYTES
 from mover.image.regular import read_regular
 from mover.locks import lock_of_drill
-from mover.processes import movers_at, receivers
+from mover.processes import end, movers_at, receivers
 from mover.replica.replica import Replica, locked, make_folder, sync_dir, write_whole
 from mover.replica.scrub import note_missing_files
 from mover.replica.state import Point, State, epoch_of, point_of
@@ -106,7 +105,7 @@ def promote(request: Request, here: Optional[Here] = None) -> Dict[str, Any]:
     """Promote one VM and return its definition; `runs`: a domain of this epoch runs already."""
     runs = _require_no_other(request, here or look_at([request.uuid])[request.uuid])
     root = os.path.abspath(request.replica)
-    _end(movers_at(lock_of_drill(root)))        # its watchdog takes the drill away
+    end(movers_at(lock_of_drill(root)))         # its watchdog takes the drill away
     note_missing_files(root)
     with _alone(root) as replica:
         state, point = replica.state, point_of(replica.state, request.sequence)
@@ -118,7 +117,7 @@ def promote(request: Request, here: Optional[Here] = None) -> Dict[str, Any]:
         paths = overlay_paths(root, request.machine, disks, request.epoch)
         if not _is_promoted(request, state):
             replica.commit(_promoted(request, state))
-        _end(receivers(root))
+        end(receivers(root))
         make_passable(replica, disks)
         places = {disk: Place(paths[disk], make_overlay(replica, disk, point.sequence, paths[disk]))
                   for disk in disks}
@@ -180,15 +179,9 @@ def _alone(root: str) -> Iterator[Replica]:
         try:
             replica = stack.enter_context(locked(root, patience_s=PATIENCE_S))
         except TryAgain:
-            _end(movers_at(os.path.join(root, "lock")))
+            end(movers_at(os.path.join(root, "lock")))
             replica = stack.enter_context(locked(root, patience_s=ENDING_S))
         yield replica
-
-
-def _end(movers: List[int]) -> None:
-    for pid in movers:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
 
 
 def require_whole(without: Sequence[str], point: Point, wanted: List[str]) -> List[str]:
