@@ -1,10 +1,16 @@
 """What a switch says of its keepalived, and how it finds a rival before it holds an address."""
 
+import io
 import json
 import os
 import signal
 import socket
 import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +59,106 @@ def test_a_rival_is_whoever_is_no_switch_of_ours(monkeypatch: Any, speakers: set
                                                  answers: set[Any], words: str) -> None:
     from network import keepalived
     monkeypatch.setattr(keepalived, "listen", lambda *_: (speakers, answers))
-    fresh = {"network": "office", "port": "gw200", "vrid": 20, "address": "10.2.0.254/32",
-             "own": "10.2.0.252/24"}
     try:
-        keepalived.find_rival(fresh, {"10.2.0.253"})
+        keepalived.find_rival(FRESH, {"10.2.0.253"})
         told = ""
     except keepalived.Failed as failed:
         told = str(failed)
     assert words in told
     assert bool(words) == bool(told)
+
+
+FRESH = {"network": "office", "port": "gw200", "vrid": 20, "address": "10.2.0.254/32",
+         "own": "10.2.0.252/24"}
+
+
+def test_many_ports_are_listened_to_at_once_and_a_rival_on_any_is_found(monkeypatch: Any) -> None:
+    from network import keepalived
+
+    def listen(port: str, *_: str) -> tuple[set[Any], set[Any]]:
+        time.sleep(0.2)
+        return ({("10.2.0.1", "02:02", 20)} if port == "gw239" else set()), set()
+
+    monkeypatch.setattr(keepalived, "listen", listen)
+    fresh = [FRESH | {"port": f"gw{200 + one}"} for one in range(40)]
+    began = time.monotonic()
+    keepalived.find_rivals(fresh[:39], set())
+    with pytest.raises(keepalived.Failed, match=r"10\.2\.0\.1 speaks VRRP"):
+        keepalived.find_rivals(fresh, set())
+    keepalived.find_rivals([], set())
+    assert time.monotonic() - began < 4     # 79 times 0.2 s one after the other
+
+
+@contextmanager
+def started(*words: str) -> Iterator[int]:
+    """Run something with these arguments, as a keepalived would have them."""
+    with subprocess.Popen([sys.executable, "-c", "input()", *words],
+                          stdin=subprocess.PIPE) as process:
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.01)
+        yield process.pid
+        assert process.poll() is None
+        process.kill()
+
+
+@pytest.mark.parametrize(("words", "ours"), [
+    ((), True), (("--dont-fork", "-D"), True), (("-f", "{}"), True), (("--use-file={}",), True),
+    (("-f", "/etc/other.conf"), False), (("-Df", "/etc/other.conf"), False),
+    (("-f/etc/other.conf",), False), (("--use-file", "/etc/other.conf"), False),
+    (("--use-file=/etc/other.conf", "-D"), False)])
+def test_a_keepalived_is_ours_if_it_goes_by_our_file(
+        tmp_path: Path, monkeypatch: Any, words: tuple[str, ...], ours: bool) -> None:
+    from network import keepalived
+    config = str(tmp_path / "keepalived.conf")
+    monkeypatch.setattr(keepalived, "CONFIG", config)
+    with started(*(one.format(config) for one in words)) as process:
+        assert keepalived.goes_by_ours(process) == ours
+        monkeypatch.setattr(keepalived, "CONFIG", "/nowhere/keepalived.conf")
+        assert not keepalived.goes_by_ours(process)
+
+
+@pytest.mark.parametrize("config", [None, "# hotsite {}\n"])
+def test_a_keepalived_of_somebody_else_is_neither_stopped_nor_told_to_read_our_file(
+        tmp_path: Path, monkeypatch: Any, config: str | None) -> None:
+    from network import keepalived
+    path = tmp_path / "keepalived.conf"
+    path.write_text("# hotsite {}\n")
+    monkeypatch.setattr(keepalived, "CONFIG", str(path))
+    monkeypatch.setattr(keepalived, "ADDRESSES", str(tmp_path / "hotsite.ip"))
+    monkeypatch.setattr(keepalived.shutil, "which", lambda _: "/bin/true")
+    monkeypatch.setattr(keepalived, "systemd", lambda: False)
+    with started("-f", "/etc/other.conf") as process:
+        monkeypatch.setattr(keepalived, "first_processes", lambda: [process])
+        with pytest.raises(keepalived.Failed, match=f"process {process} is a keepalived that does"):
+            keepalived.stop("# hotsite ") if config is None else keepalived.change(
+                {"config": config, "mark": "# hotsite ", "addresses": "", "fresh": [],
+                 "switches": []})
+    assert [one.name for one in tmp_path.iterdir()] == ["keepalived.conf"]
+
+
+def test_a_file_that_somebody_has_just_written_is_not_removed(tmp_path: Path,
+                                                              monkeypatch: Any) -> None:
+    from network import keepalived
+    path = tmp_path / "keepalived.conf"
+    path.write_text("global_defs {\n}\n")
+    monkeypatch.setattr(keepalived, "CONFIG", str(path))
+    monkeypatch.setattr(keepalived, "first_processes", list)
+    monkeypatch.setattr(keepalived, "systemd", lambda: False)
+    with pytest.raises(keepalived.Failed, match="somebody has just written"):
+        keepalived.stop("# hotsite ")
+    assert path.exists()
+
+
+def test_a_full_disk_is_told_as_such(monkeypatch: Any, capsys: Any) -> None:
+    from network import keepalived
+
+    def change(_: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keepalived, "change", change)
+    monkeypatch.setattr(keepalived.sys, "stdin", io.StringIO('{"config": ""}'))
+    assert keepalived.main() == 1
+    assert capsys.readouterr().err == "keepalived: No space left on device\n"
 
 
 def test_no_signal_is_sent_to_a_process_that_would_end_by_it() -> None:

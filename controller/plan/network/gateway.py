@@ -186,17 +186,22 @@ class _Diff:
         bridges = self.survey.bridges(self.name)
         if bridges is not None and self.bridge not in bridges:
             return      # it is made first, and seen
-        ports = tuple(step for one in self.wanted.values() if (step := self._port(one)))
+        ports = {network: self._port(one) for network, one in self.wanted.items()}
         told = {network: one for network, one in self.now.items() if network not in self.wanted}
         for network, one in self.wanted.items():
-            settled = self._settled(one)
+            settled = self._settled(one, ports[network])
             if settled is not None:
                 told[network] = settled
-        self._configure(tuple(sorted(told.values())), ports)
-        self._drop()
+        told = self._held_first(told)
+        self._configure(tuple(sorted(told.values())), tuple(
+            step for network, steps in ports.items() if network in told for step in steps or ()))
+        self._drop(told)
 
-    def _port(self, want: VrrpInstance) -> str | None:
-        """Put down the port of a gateway, unless it is as it should be; return the step's id."""
+    def _port(self, want: VrrpInstance) -> tuple[str, ...] | None:
+        """Put down the port of a gateway, unless it is as it should be; return the step's id.
+
+        None where the switch cannot be given it, or it cannot be seen.
+        """
         bridges, interfaces = (self.survey.bridges(self.name), self.survey.interfaces(self.name))
         if bridges is None or interfaces is None:
             return None
@@ -213,22 +218,24 @@ class _Diff:
         joined = near is not None and FAR in ports and vlan in near.trunks
         if (joined and port is not None and port.tag == vlan and device is not None
                 and want.own in device.addresses):
-            return None
+            return ()
         lacks = "has no port of its own" if port is None or not joined else (
             f"has {want.port}" + (f" in VLAN {port.tag}" if port.tag != vlan else
                                   f" without {want.own}"))
-        return self.draft.do(AddGatewayPort(
+        return (self.draft.do(AddGatewayPort(
             target=self.target, node=self.name, network=want.network, bridge=self.bridge,
             port=want.port, vlan=vlan or 0, own=want.own, cause=self.cause,
             consequence="no guest's port is touched",
             reason=f"{self.name} {lacks}, and is to have {want.own} in VLAN {vlan} for the gateway"
-                   f" of {want.network}"))
+                   f" of {want.network}")),)
 
-    def _settled(self, want: VrrpInstance) -> VrrpInstance | None:
+    def _settled(self, want: VrrpInstance, port: tuple[str, ...] | None) -> VrrpInstance | None:
         """Return what a gateway is to be by this plan: as declared, as it is now, or not there."""
         now = self.now.get(want.network)
         if self._is_held(want):
             return want
+        if port is None:
+            return now
         heard = strangers(self.name, want, self.survey)
         if heard:
             self.draft.remark(self.target, (
@@ -237,6 +244,18 @@ class _Diff:
                 " another `vrid`, or write `mode: observed` if that is the router"))
             return now
         return want
+
+    def _held_first(self, told: Wanted) -> Wanted:
+        """Return of what is to be told that of the gateways which are held, while any of it is new.
+
+        The others come afterwards: they are refused as one while any of them has a rival, and a
+        priority must not wait for that.
+        """
+        held = self.now | {network: one for network, one in told.items() if self._is_held(one)}
+        if self.facts.config is ConfigState.OURS and self.now and (
+                held != self.now or not self.facts.running):
+            return held
+        return told
 
     def _is_held(self, want: VrrpInstance) -> bool:
         """Return whether its number and address are ours on this switch already."""
@@ -287,12 +306,13 @@ class _Diff:
                 " was changed by hand is lost"))
         return None
 
-    def _drop(self) -> None:
+    def _drop(self, told: Wanted) -> None:
+        """Put down that what is not declared goes, after what is told in the same plan."""
         dropped = tuple(sorted(one for network, one in self.now.items()
                                if network not in self.wanted))
         if not dropped or self.facts.config is not ConfigState.OURS:
             return
-        kept = tuple(sorted(one for one in self.facts.instances if one not in dropped))
+        kept = tuple(sorted(one for one in told.values() if one not in dropped))
         words = ", ".join(f"{one.address.partition('/')[0]} of {one.network}" for one in dropped)
         self.draft.do(DropGateways(
             target=self.target, node=self.name, bridge=self.bridge, instances=kept,
@@ -301,7 +321,6 @@ class _Diff:
             consequence="guests that still use it as their gateway reach nobody beyond it"),
             tuple(item.action.id for item in self.draft.items
                   if isinstance(item.action, ConfigureGateways) and item.action.node == self.name))
-
 
     def _used(self, dropped: tuple[VrrpInstance, ...]) -> Ask | None:
         """Return what a person has to approve, where VMs may still use what goes."""

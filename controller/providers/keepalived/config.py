@@ -1,7 +1,9 @@
 """keepalived's configuration: rendered from the instances of a switch, and read back.
 
-The first line is a comment that says what the rest was rendered from, and the hash of the rest: so
-any look at the file shows whether somebody has edited it, and what it held when we wrote it.
+It begins with a comment that says what the rest was rendered from, and the hash of the rest: so any
+look at the file shows whether somebody has edited it, and what it held when we wrote it. A long
+comment goes over several lines: keepalived reads a line in pieces of 1023 characters, and takes the
+second piece of a comment for configuration.
 
 Every instance begins as backup and preempts: which switch holds an address follows from priorities
 alone, which the plan chooses by the sites' roles. Advertisements are VRRPv3's, five a second, so
@@ -20,6 +22,7 @@ from controller.model.linux.keepalived import ConfigState, VrrpInstance
 
 ADDRESSES: Final = "/etc/keepalived/hotsite.ip"
 MARK: Final = "# hotsite "
+LINE: Final = 900
 ADVERT_S: Final = 0.2
 INSTANCES: Final = TypeAdapter(tuple[VrrpInstance, ...])
 GLOBAL: Final = """\
@@ -58,7 +61,8 @@ def render_config(name: str, instances: tuple[VrrpInstance, ...]) -> str:
         INSTANCE.format(**asdict(one), advert_s=ADVERT_S) for one in sorted(instances))
     told = {"name": name, "sum": sum_of(body),
             "instances": [asdict(one) for one in sorted(instances)]}
-    return f"{MARK}{json.dumps(told, sort_keys=True)}\n{body}"
+    words = json.dumps(told, sort_keys=True)
+    return "".join(f"{MARK}{words[at:at + LINE]}\n" for at in range(0, len(words), LINE)) + body
 
 
 def render_addresses(instances: tuple[VrrpInstance, ...]) -> str:
@@ -68,7 +72,7 @@ def render_addresses(instances: tuple[VrrpInstance, ...]) -> str:
 
 
 def sum_of(body: str) -> str:
-    """Return the hash that the first line holds."""
+    """Return the hash that the comment at the beginning holds."""
     return hashlib.sha256(body.encode()).hexdigest()[:32]
 
 
@@ -76,11 +80,14 @@ def parse_config(text: str | None) -> tuple[ConfigState, tuple[VrrpInstance, ...
     """Return whose work a configuration is, and what it was rendered from if it was ever ours."""
     if text is None or not text.strip():
         return ConfigState.MISSING, ()
-    first, _, body = text.partition("\n")
-    if not first.startswith(MARK):
+    if not text.startswith(MARK):
         return ConfigState.FOREIGN, ()
+    words, body = "", text
+    while body.startswith(MARK):
+        line, _, body = body.partition("\n")
+        words += line.removeprefix(MARK)
     try:
-        told = json.loads(first.removeprefix(MARK))
+        told = json.loads(words)
         instances = INSTANCES.validate_python(told["instances"])
         name, unchanged = str(told["name"]), told["sum"] == sum_of(body)
     except (ValueError, KeyError, TypeError, ValidationError):

@@ -12,10 +12,14 @@ beside it. null: nothing is to be held any more, so it is stopped.
 Before a gateway is held that was not (`fresh`), its port is listened to for some seconds, and it is
 asked there who has the address: a router of somebody else's must not get a rival. Those who speak
 VRRP from one of `switches` are ours, and so is whoever answers with a card of theirs.
+
+A keepalived that goes by another file, or in a container by a file of its own, is somebody else's:
+it is sent no signal, and while it runs alone ours is not started beside it.
 """
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -24,6 +28,7 @@ import struct
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 CONFIG = "/etc/keepalived/keepalived.conf"
 ADDRESSES = "/etc/keepalived/hotsite.ip"
@@ -34,6 +39,7 @@ NAME, SERVICE = "keepalived", "keepalived.service"
 LIMIT_S, BEGINS_S = 15.0, 5.0
 LISTEN_S, ASK_S = 4.0, 1.0      # VRRPv2 says something each second; a question may be lost
 EVERY_FRAME, IPV4, ARP, VRRP = 3, 0x0800, 0x0806, 112
+OTHER_FILE = re.compile(r"(?:-[A-Za-z0-9]*f|--use-file=?)(.*)", re.DOTALL)
 GROUP = bytes.fromhex("01005e000012")
 PACKET, ADD_MEMBERSHIP, MULTICAST = 263, 1, 0       # SOL_PACKET, PACKET_…, of linux/if_packet.h
 
@@ -46,12 +52,12 @@ def main() -> int:
     """Do what is told, and say what it was."""
     told = json.loads(sys.stdin.read())
     try:
-        did = stop() if told["config"] is None else change(told)
+        did = stop(told["mark"]) if told["config"] is None else change(told)
     except Failed as why:
         sys.stderr.write(f"{why}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        sys.stderr.write(f"{error.filename or NAME}: {error.strerror}\n")
         return 1
     print(json.dumps({"did": did}))
     return 0
@@ -62,10 +68,10 @@ def change(told: dict) -> str:
     if shutil.which(NAME) is None:
         raise Failed("keepalived is not installed there: install its package")
     os.makedirs(os.path.dirname(CONFIG), exist_ok=True)
+    leave_others()
     write(ADDRESSES, told["addresses"])
     run("ip", "-force", "-batch", ADDRESSES)    # the test asks whether the ports are there
-    for one in told["fresh"]:
-        find_rival(one, set(told["switches"]))
+    find_rivals(told["fresh"], set(told["switches"]))
     fresh = CONFIG + ".new"
     write(fresh, told["config"], rename=False)
     try:
@@ -83,6 +89,13 @@ def change(told: dict) -> str:
         return "reloaded"
     start()
     return "started"
+
+
+def find_rivals(fresh: list, switches: set) -> None:
+    """Fail if any of these gateways has a rival; all their ports are listened to at once."""
+    with ThreadPoolExecutor(max(1, len(fresh))) as pool:
+        for found in [pool.submit(find_rival, one, switches) for one in fresh]:
+            found.result()
 
 
 def find_rival(fresh: dict, switches: set) -> None:
@@ -141,8 +154,12 @@ def note(frame: bytes, address: str, speakers: set, answers: set) -> None:
         answers.add(packet[8:14].hex(":"))
 
 
-def stop() -> str:
+def stop(mark: str) -> str:
     """Have keepalived hold nothing, now and at the next boot."""
+    if foreign(mark):
+        raise Failed(f"somebody has just written {CONFIG}: nothing is done until it is looked at"
+                     " again")
+    leave_others()
     if systemd():
         run("systemctl", "disable", "--now", SERVICE)
     process = first_process()
@@ -217,9 +234,38 @@ def run(*argv: str) -> None:
         raise Failed(f"`{' '.join(argv)}` failed: {'; '.join(said[-3:]) or done.returncode}")
 
 
+def leave_others() -> None:
+    """Fail if only a keepalived of somebody else's runs."""
+    others = [] if first_process() else first_processes()
+    if others:
+        raise Failed(f"process {others[0]} is a keepalived that does not go by {CONFIG}: it is left"
+                     " alone, and ours is not run beside it; end it first")
+
+
 def first_process() -> int:
-    """Return the id of the keepalived that runs on this machine's network, 0 if none does."""
-    ours = {}
+    """Return the id of the keepalived that goes by our file, 0 if none does."""
+    return next(filter(goes_by_ours, first_processes()), 0)
+
+
+def goes_by_ours(process: int) -> bool:
+    """Return whether a keepalived was told of no other file than ours, and sees the same one."""
+    folder = os.path.dirname(CONFIG)
+    try:
+        with open(f"/proc/{process}/cmdline", encoding="utf-8", errors="replace") as file:
+            words = file.read().split("\0")
+        if not os.path.samefile(f"/proc/{process}/root{folder}", folder):
+            return False
+    except OSError:     # it has just ended, or there is no such folder
+        return False
+    told = [found[1] or after for word, after in zip(words, [*words[1:], ""])
+            if (found := OTHER_FILE.fullmatch(word))]
+    return bool(words[0]) and all(os.path.normpath(one) == CONFIG for one in told)
+
+
+def first_processes() -> list:
+    """Return the ids of all keepalived that run on this machine's network, without their children.
+    """
+    found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
@@ -227,10 +273,10 @@ def first_process() -> int:
             words = rest.split()
             if called == NAME and words[0] not in "ZX" and (
                     os.readlink(f"/proc/{name}/ns/net") == os.readlink("/proc/self/ns/net")):
-                ours[int(name)] = int(words[1])
+                found[int(name)] = int(words[1])
         except (OSError, IndexError):
             continue        # it has just ended
-    return next((one for one in sorted(ours) if ours[one] not in ours), 0)
+    return [one for one in sorted(found) if found[one] not in found]
 
 
 def wait_until(done: "object", failed: str) -> None:

@@ -269,3 +269,62 @@ def test_one_that_passes_nothing_on_is_told() -> None:
     desired = estate()
     plan = plan_of(desired, both(desired, paris=running("paris-sw", forwarding=False)))
     assert gateway(plan)[:2] == (Status.FALSE, "NotForwarding")
+
+
+def test_what_goes_takes_nothing_along_that_the_same_plan_has_told() -> None:
+    desired = estate()
+    other = VrrpInstance("old", 7, "gw700", "10.7.0.254/32", "10.7.0.252/24", 150)
+    now = (instance("paris-sw", priority=100), other)
+    plan = plan_of(desired, both(desired, paris=running("paris-sw", instances=now)))
+    configured, dropped = actions(plan)
+    assert isinstance(configured, ConfigureGateways)
+    assert isinstance(dropped, DropGateways)
+    assert configured.instances == (instance("paris-sw"), other)
+    assert dropped.instances == (instance("paris-sw"),)
+    plan = plan_of(desired, both(desired, paris=running("paris-sw", instances=(other,))))
+    assert [one.instances for one in actions(plan) if isinstance(one, DropGateways)] == [
+        (instance("paris-sw"),)]
+
+
+def test_a_port_that_is_somebody_elses_is_not_used() -> None:
+    desired = estate()
+    observed = seen(both(desired), "paris-sw", FRESH, port=False)
+    node = known(observed, "paris-sw")
+    bridges = node.bridges
+    assert isinstance(bridges, Known)
+    main = bridges.value["br0"]
+    main = replace(main, ports={**main.ports, "gw900": PortFacts("gw900", 5, (), "access", True)})
+    node = replace(node, bridges=Known({"br0": main}, b.NOW_S))
+    plan = plan_of(desired, b.with_node(observed, "paris-sw", Known(node, b.NOW_S)))
+    assert [one for one in ids(plan) if "gateway" in one] == []
+    assert "gw900 of paris-sw is a port of br0" in sentences(plan)
+
+
+@pytest.mark.parametrize("facts", [{"interfaces": Unknown("ip hangs", b.NOW_S)},
+                                   {"bridges": Unknown("it hangs", b.NOW_S)}])
+def test_a_gateway_is_not_set_up_on_a_port_that_cannot_be_seen(facts: Any) -> None:
+    desired = estate()
+    observed = both(desired, paris=FRESH)
+    node = replace(known(observed, "paris-sw"), **facts)
+    plan = plan_of(desired, b.with_node(observed, "paris-sw", Known(node, b.NOW_S)))
+    assert [one for one in ids(plan) if "gateway" in one] == []
+
+
+@pytest.mark.parametrize(("changes", "alone"), [
+    ({"priority": 100}, True), ({}, False), (None, True)])
+def test_what_is_held_does_not_wait_for_what_is_to_be_listened_for(
+        changes: dict[str, Any] | None, alone: bool) -> None:
+    second = b.document("Network", "more", vlan=901, sites=["paris", "milan"],
+                        subnet="10.8.0.0/24", gateway={
+                            "address": "10.8.0.254", "vrid": 8, "preferred": "paris",
+                            "switches": {"paris-sw": "10.8.0.252"}})
+    desired = b.small(network(), second)
+    facts = running("paris-sw", running=changes is not None,
+                    instances=(instance("paris-sw", **(changes or {})),))
+    plan = plan_of(desired, both(desired, paris=facts))
+    [step] = [one for one in plan.steps if isinstance(one.action, ConfigureGateways)]
+    assert isinstance(step.action, ConfigureGateways)
+    names = [one.network for one in step.action.instances]
+    assert names == (["guests"] if alone else ["guests", "more"])
+    assert step.action.fresh == (() if alone else ("more",))
+    assert bool(step.after) == (not alone)

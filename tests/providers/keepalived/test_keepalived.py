@@ -23,6 +23,8 @@ OFFICE = VrrpInstance("office", 20, "gw200", "10.2.0.254/32", "10.2.0.252/24", 1
 DMZ = replace(OFFICE, network="dmz", vrid=30, port="gw30", address="10.3.0.254/32",
               own="10.3.0.252/24")
 TEXT = render_config("paris-sw", (OFFICE, DMZ))
+MANY = tuple(replace(OFFICE, network=f"network-{vrid}", vrid=vrid, port=f"gw{vrid}")
+             for vrid in range(1, 41))
 SAID: dict[str, Any] = {"version": "2.2.7", "running": True, "config": TEXT, "forwarding": True,
                         "states": {"office": "master"}, "states_unknown": "",
                         "heard": [["gw200", 20, "10.2.0.253"]]}
@@ -44,11 +46,25 @@ def test_the_order_of_gateways_changes_nothing() -> None:
     assert render_addresses((DMZ, OFFICE)) == render_addresses((OFFICE, DMZ))
 
 
+def test_many_gateways_make_no_line_that_keepalived_would_read_in_pieces() -> None:
+    text = render_config("paris-sw", MANY)
+    assert max(map(len, text.splitlines())) < 1000
+    assert parse_config(text) == (ConfigState.OURS, tuple(sorted(MANY)))
+    assert parse_config(text.replace("gw7\n", "gw8\n"))[0] is ConfigState.EDITED
+
+
+def test_a_file_with_all_of_it_in_one_long_line_is_still_ours_and_written_anew() -> None:
+    head, body = render_config("paris-sw", MANY).split("# Written", 1)
+    text = f"# hotsite {head.replace('# hotsite ', '').replace(chr(10), '')}\n# Written{body}"
+    assert parse_config(text) == (ConfigState.OUTDATED, tuple(sorted(MANY)))
+
+
 @pytest.mark.skipif(shutil.which("keepalived") is None, reason="keepalived is not installed")
+@pytest.mark.parametrize("instances", [(OFFICE, DMZ), MANY])
 def test_keepalived_itself_finds_nothing_wrong_but_that_the_ports_are_missing(
-        tmp_path: Path) -> None:
+        tmp_path: Path, instances: tuple[VrrpInstance, ...]) -> None:
     path = tmp_path / "keepalived.conf"
-    path.write_text(TEXT)
+    path.write_text(render_config("paris-sw", instances))
     done = subprocess.run(["keepalived", "--config-test", f"--use-file={path}"], check=False,
                           capture_output=True, text=True)
     told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
