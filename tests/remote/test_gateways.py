@@ -184,6 +184,32 @@ def test_its_word_is_read_once_it_is_whole(tmp_path: Path, text: str,
     assert gateways.word_in(str(link)) is None
 
 
+def test_who_speaks_under_very_many_addresses_does_not_fill_what_a_switch_tells(
+        monkeypatch: Any) -> None:
+    from network import gateways
+
+    class Flooded:
+        index = 7
+
+        def __init__(self, port: str) -> None:
+            self.port = port
+
+        def drain(self) -> set[tuple[int, str]]:
+            count = 2000 if self.port == "gw200" else 1
+            return {(20, f"10.2.{one >> 8}.{one & 255}") for one in range(count)}
+
+    monkeypatch.setattr(gateways, "Ear", Flooded)
+    monkeypatch.setattr(gateways.socket, "if_nameindex", lambda: [(7, "gw200"), (7, "gw201")])
+    section = gateways.Gateways()
+    section.listen()
+    first = dict(section.heard)
+    section.listen()
+    assert set(section.heard) == set(first)
+    assert len(first) == gateways.SPEAKERS + 1
+    assert ("gw201", 20, "10.2.0.0") in first
+    assert min(section.heard.values()) > max(first.values())
+
+
 def test_a_switch_without_keepalived_says_so(monkeypatch: Any) -> None:
     from network import gateways
     monkeypatch.setattr(gateways.shutil, "which", lambda _: None)

@@ -208,13 +208,14 @@ class _Diff:
         vlan = self.survey.desired.networks[want.network].spec.vlan
         ports = bridges[BRIDGE].ports if BRIDGE in bridges else {}
         near = bridges[self.bridge].ports.get(NEAR) if self.bridge in bridges else None
-        elsewhere = next((one.name for one in bridges.values()
-                          if one.name != BRIDGE and want.port in one.ports), None)
-        if elsewhere is not None:
-            self.draft.remark(self.target, f"{want.port} of {self.name} is a port of {elsewhere},"
-                              f" and the gateway of {want.network} needs that name: rename it")
-            return None
         port, device = ports.get(want.port), interfaces.get(want.port)
+        other = next((f"a port of {one.name}" for one in bridges.values()
+                      if one.name != BRIDGE and want.port in one.ports),
+                     "no port of Open vSwitch" if device and port is None else None)
+        if other is not None:
+            self.draft.remark(self.target, f"{want.port} of {self.name} is {other}, and the gateway"
+                              f" of {want.network} needs that name: rename it")
+            return None
         joined = near is not None and FAR in ports and vlan in near.trunks
         if (joined and port is not None and port.tag == vlan and device is not None
                 and want.own in device.addresses):

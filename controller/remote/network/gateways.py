@@ -33,6 +33,7 @@ BINDTODEVICE = 25       # SO_BINDTODEVICE, which has a name in Python since 3.10
 LIMIT_BYTES = 1 << 18
 KEPT_S = 60.0
 PACKETS = 2000
+SPEAKERS = 64       # on one port; a guest there may speak under any number of addresses
 WORD_S = 1.0
 
 
@@ -102,6 +103,7 @@ class Gateways:
     def listen(self) -> None:
         """Open an ear on each port for gateways, and note who was heard."""
         now = time.monotonic()
+        self.heard = {one: at for one, at in self.heard.items() if now - at < KEPT_S}
         ports = {name: index for index, name in socket.if_nameindex() if PORT.fullmatch(name)}
         for port in [one for one, ear in self.ears.items() if ports.get(one) != ear.index]:
             self.ears.pop(port).socket.close()
@@ -110,9 +112,10 @@ class Gateways:
                 ear = self.ears.get(port) or self.ears.setdefault(port, Ear(port))
             except OSError:     # it has just gone, or we may not listen: then nobody was heard
                 continue
-            for vrid, source in ear.drain():
-                self.heard[port, vrid, source] = now
-        self.heard = {one: at for one, at in self.heard.items() if now - at < KEPT_S}
+            for vrid, source in sorted(ear.drain()):
+                others = sum(one[0] == port for one in self.heard)
+                if others < SPEAKERS or (port, vrid, source) in self.heard:
+                    self.heard[port, vrid, source] = now
 
 
 def config_of(path: str = CONFIG) -> "str | None":

@@ -286,18 +286,22 @@ def test_what_goes_takes_nothing_along_that_the_same_plan_has_told() -> None:
         (instance("paris-sw"),)]
 
 
-def test_a_port_that_is_somebody_elses_is_not_used() -> None:
+@pytest.mark.parametrize("in_bridge", [True, False])
+def test_a_port_that_is_somebody_elses_is_not_used(in_bridge: bool) -> None:
     desired = estate()
     observed = seen(both(desired), "paris-sw", FRESH, port=False)
     node = known(observed, "paris-sw")
     bridges = node.bridges
     assert isinstance(bridges, Known)
     main = bridges.value["br0"]
-    main = replace(main, ports={**main.ports, "gw900": PortFacts("gw900", 5, (), "access", True)})
-    node = replace(node, bridges=Known({"br0": main}, b.NOW_S))
+    other = {"gw900": PortFacts("gw900", 5, (), "access", True)} if in_bridge else {}
+    node = replace(node, bridges=Known({
+        "br0": replace(main, ports={**main.ports, **other})}, b.NOW_S), interfaces=Known({
+            "gw900": InterfaceFacts("gw900", ("10.9.0.252/24",), kind="vlan")}, b.NOW_S))
     plan = plan_of(desired, b.with_node(observed, "paris-sw", Known(node, b.NOW_S)))
     assert [one for one in ids(plan) if "gateway" in one] == []
-    assert "gw900 of paris-sw is a port of br0" in sentences(plan)
+    what = "a port of br0" if in_bridge else "no port of Open vSwitch"
+    assert f"gw900 of paris-sw is {what}, and the gateway of guests" in sentences(plan)
 
 
 @pytest.mark.parametrize("facts", [{"interfaces": Unknown("ip hangs", b.NOW_S)},
