@@ -28,6 +28,7 @@ from controller.web.access.people import (
     NOBODY,
     Caller,
     Rules,
+    address_of,
     among,
     asker_of,
     caller_of,
@@ -125,8 +126,7 @@ class Protect:
         rules = self._gate.rules
         if host_of(scope) not in rules.names:
             raise Refusal(421, f"This page answers under {', '.join(sorted(rules.names))} only")
-        headers = {name.decode("latin-1"): value.decode("latin-1")
-                   for name, value in scope["headers"]}
+        headers = headers_of(scope)
         if path == HOOK and method == "POST" and self._hooks is not None:
             return await self._hook(scope, headers, receive)
         address = (scope.get("client") or [""])[0]
@@ -153,8 +153,9 @@ class Protect:
         assert self._hooks is not None, "there is a secret"
         scope[CALLER] = Caller(NOBODY)
         try:
-            self._hooks.admit(asker_of(headers, (scope.get("client") or [""])[0],
-                                       self._gate.rules))
+            # no proxy signs a forge in: a person's name would be the sender's own word
+            self._hooks.admit(address_of(headers, (scope.get("client") or [""])[0],
+                                         self._gate.rules))
         except HTTPException as error:
             raise Refusal(error.status_code, str(error.detail), **(error.headers or {})) from error
         return await bounded(headers, receive, HOOK_BYTES)
@@ -213,6 +214,11 @@ def caller_in(scope: Scope) -> Caller:
     caller = scope.get(CALLER, Caller(NOBODY))
     assert isinstance(caller, Caller), "only we write there"
     return caller
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers of a request; of those that come twice the last, which a proxy added."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def host_of(scope: Scope) -> str:

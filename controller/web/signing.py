@@ -19,7 +19,7 @@ from controller.web.access.people import COOKIE, SESSION_S, asker_of, sign_in
 from controller.web.access.tokens import Right
 from controller.web.acts import Acts, Done, Lost, Pause, Yes, status_of, would_come
 from controller.web.pages import PATHS, render
-from controller.web.protect import SIGN_IN, caller_in
+from controller.web.protect import SIGN_IN, caller_in, headers_of
 
 FIELDS: Final = 10
 VERBS: Final = {
@@ -65,7 +65,8 @@ def add_signing(app: FastAPI, web: Any, acts: Acts) -> None:
         values = await fields(asked)
         address = asked.client.host if asked.client else ""
         person, wait_s = await web.gate.prove(
-            values.get("token", "").strip(), asker_of(asked.headers, address, web.gate.rules))
+            values.get("token", "").strip(), asker_of(headers_of(asked.scope), address,
+                                                           web.gate.rules))
         if person is None:
             sentence = (f"Too many tokens were tried: wait {wait_s:.0f} s" if wait_s else
                         "This token is not known")

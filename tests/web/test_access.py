@@ -186,6 +186,10 @@ def test_who_guesses_behind_a_proxy_locks_out_nobody_else(tokens: Tokens, store:
     assert tries(**{"x-forwarded-for": "198.51.100.8, 203.0.113.9"}) == 429     # the last is true
     assert tries(**{"x-forwarded-for": "203.0.113.9, 198.51.100.7"}) == 403
     assert asker_of({"x-forwarded-for": "203.0.113.9"}, "10.9.9.9", Rules(tokens)) == "10.9.9.9"
+    for last in range(2):       # a proxy that adds a line of its own: the sender's is no word of it
+        said = [*ours.items(), ("x-forwarded-for", f"198.51.100.{last}"),
+                ("x-forwarded-for", "203.0.113.9")]
+        assert desk.post("/sign-in", data={"token": "ann.x"}, headers=said).status_code == 429
 
 
 def test_tokens_are_not_guessed_fast(tokens: Tokens, store: Store) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 from base64 import b64encode
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ class Page:
         self.secret.touch(mode=0o600)
         self.secret.write_text(SECRET + "\n")
         self.hooks = Hooks(self.secret, folder, store, lambda: self.now_s)
-        rules = Rules(Tokens(folder / "web-tokens"), open_to_read=False)
+        rules = Rules(Tokens(folder / "web-tokens"), open_to_read=False,
+                      proxy_header="X-Remote-User", proxies=(ip_network("10.1.0.0/16"),))
         self.app = make_app(store, lambda: self.now_s, rules, self.hooks)
 
     def post(self, headers: Any, body: Any = BODY, address: str = "10.0.0.9") -> httpx.Response:
@@ -148,6 +150,15 @@ def test_a_flood_is_refused_before_its_bodies_are_read_and_told_once(page: Page)
     assert page.store.events(1)[0].sentence == (
         f"{HOOKS} webhooks with a wrong signature, or without one, refused; most came from"
         " 10.0.0.9")
+
+
+def test_a_flood_through_a_proxy_counts_by_address_whatever_name_it_gives(page: Page) -> None:
+    for number in range(HOOKS):
+        said = {"x-remote-user": f"ann{number}", "x-forwarded-for": "203.0.113.9"}
+        assert page.post(said, address="10.1.0.1").status_code == 401
+    assert page.post(said | {"x-remote-user": "bob"}, address="10.1.0.1").status_code == 429
+    other = SIGNED["gitea"] | {"x-forwarded-for": "203.0.113.10"}
+    assert page.post(other, address="10.1.0.1").status_code == 202
 
 
 def test_a_body_that_is_too_long_is_refused(page: Page) -> None:

@@ -80,15 +80,19 @@ def caller_of(headers: Mapping[str, str], address: str, rules: Rules, now_s: flo
 
 
 def asker_of(headers: Mapping[str, str], address: str, rules: Rules) -> str:
-    """Return whose tries and calls are counted together: behind a proxy not the proxy's.
+    """Return whose tries and calls are counted together: behind a proxy not the proxy's."""
+    name = headers.get(rules.proxy_header.lower(), "") if among(address, rules.proxies) else ""
+    return f"person {name}" if name else address_of(headers, address, rules)
+
+
+def address_of(headers: Mapping[str, str], address: str, rules: Rules) -> str:
+    """Return the address that a request is from, as far as that can be believed.
 
     Shapes: of the addresses that the trusted proxy hands on the last one counts, which it wrote
     itself; those before it are the asker's own words.
     """
-    if not rules.proxies or not among(address, rules.proxies):
+    if not among(address, rules.proxies):
         return address
-    if name := headers.get(rules.proxy_header.lower(), ""):
-        return f"person {name}"
     last = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     try:
         return str(ip_address(last))
