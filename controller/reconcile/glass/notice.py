@@ -51,6 +51,8 @@ class GlassNotice:
                 or self._clock() < glass.notice_at or not glass.is_in(desired.revision)):
             return
         found = await self._undoes(glass, desired, specs)
+        if self._store.break_glass() != glass:      # ended or changed meanwhile: the next look
+            return
         self._store.renew_break_glass(replace(glass, undoes=found))
         self._source.tell(
             f"the break-glass of {glass.by} is over at {render_instant(glass.until_at)}, in"
