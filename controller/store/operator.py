@@ -185,16 +185,15 @@ class BreakGlassTable(Table):
 
     def break_glass(self) -> BreakGlass | None:
         """Return the one in force; None where there is none."""
-        return next((glass for glass, ended_at, _ in self._rows_of_glass() if ended_at is None),
-                    None)
+        return next((glass for glass, _, _ in self._rows_of_glass("ended_at IS NULL")), None)
 
     def ended_break_glass(self) -> tuple[BreakGlass, float, str] | None:
         """Return the last one that has ended, when, and what ended it."""
-        return next(((glass, at, said) for glass, at, said in self._rows_of_glass()
-                     if at is not None), None)
+        return next(iter(self._rows_of_glass("ended_at IS NOT NULL")), None)
 
-    def _rows_of_glass(self) -> list[tuple[BreakGlass, float | None, str]]:
-        rows = self._database.read("SELECT content, ended_at, sentence FROM break_glass")
+    def _rows_of_glass(self, which: str) -> list[tuple[BreakGlass, float, str]]:
+        rows = self._database.read("SELECT content, ended_at, sentence FROM break_glass"
+                                   f" WHERE {which}")
         try:
             return [(GLASS.validate_json(content), ended_at, said)
                     for content, ended_at, said in rows]

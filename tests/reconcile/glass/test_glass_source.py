@@ -1,6 +1,7 @@
 """A break-glass over a branch: it works without git, stays what it is, and ends."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,15 @@ def test_a_person_ends_it_and_nobody_ends_it_twice(tower: Tower) -> None:
         end(tower.store, "bob", tower.wall)
     assert tower.memory("sql") == 1024
     assert tower.said == []         # whoever ended it has said it
+
+
+def test_one_that_is_over_and_not_understood_any_more_holds_nothing_back(tower: Tower) -> None:
+    tower.breaks(MORE)
+    end(tower.store, "bob", tower.wall)
+    with sqlite3.connect(tower.state / "state.db") as database:
+        database.execute("UPDATE break_glass SET content = '{}'")
+    assert tower.store.break_glass() is None
+    assert tower.memory("sql") == 1024
 
 
 def test_changes_wakes_for_it_and_for_its_end(tower: Tower) -> None:
