@@ -1,5 +1,6 @@
 """`hotsite apply --break-glass`: puts a folder of specs in force over git, for a while."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,11 @@ async def begin(manager: "Manager", path: str, why: str, span_s: float, by: str,
                 as_json: bool) -> int:
     """Show what a folder would change over git, ask, and put it in force; return the status."""
     # what loads much is loaded late: it keeps --help quick
-    from controller.reconcile.glass.proposal import branch_of, propose  # noqa: PLC0415
+    from controller.reconcile.glass.proposal import (  # noqa: PLC0415
+        agreed,
+        branch_of,
+        propose,
+    )
 
     store = manager.open_store()
     try:
@@ -30,6 +35,9 @@ async def begin(manager: "Manager", path: str, why: str, span_s: float, by: str,
         async with manager.once(proposal.desired, store) as once:
             once.suppose_glass(proposal.glass)
             plan = await once.plan(proposal.desired)
+            anyway = once.replan(proposal.specs)
+        proposal = proposal._replace(glass=replace(proposal.glass, agreed=tuple(
+            agreed(plan, anyway, proposal.glass, answered=not yes))))
         return put(manager, store, proposal, plan, yes=yes, as_json=as_json)
     finally:
         store.close()
@@ -38,12 +46,10 @@ async def begin(manager: "Manager", path: str, why: str, span_s: float, by: str,
 def put(manager: "Manager", store: "Store", proposal: "Proposal", plan: "Plan", *, yes: bool,
         as_json: bool) -> int:
     """Show, ask, and save it for the loop; return the exit status."""
-    from dataclasses import replace  # noqa: PLC0415  # keeps --help quick
-
-    from controller.cli.apply import ask  # noqa: PLC0415
+    from controller.cli.apply import ask  # noqa: PLC0415  # keeps --help quick
     from controller.cli.view.paint import Painter, console  # noqa: PLC0415
     from controller.model.units import render_duration, render_instant  # noqa: PLC0415
-    from controller.reconcile.glass.proposal import agreed, begin  # noqa: PLC0415
+    from controller.reconcile.glass.proposal import begin  # noqa: PLC0415
     from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     glass = proposal.glass
@@ -58,7 +64,6 @@ def put(manager: "Manager", store: "Store", proposal: "Proposal", plan: "Plan", 
                      " for. It is told to everybody who is told what is wrong.", "bold")
         if not yes and (code := ask(plan)) is not None:
             return code
-    glass = replace(glass, agreed=tuple(agreed(plan, answered=not yes)))
     begin(store, glass, manager.clock())
     loop = read_status(manager)
     if as_json:

@@ -6,7 +6,8 @@ Rule 2: a yes holds for what the action does, not for the words about it: as soo
 Rule 3: of the rungs for which the Estate wants two persons, one person's yes is not enough, however
         often it is given. A person is a name, in whatever case it is written.
 Rule 4: who has broken the glass needs no second person for what was changed that way; the steps
-        that were shown then are approved, and what else asks a person still does.
+        that it brings and that were shown then are approved, and what else asks a person still
+        does.
 """
 
 from dataclasses import replace
@@ -58,7 +59,7 @@ def glass_over(action: Action, survey: Survey) -> BreakGlass | None:
     """Return the break-glass that an action carries out; None where it does not.
 
     Shapes: it is in force in these very specs, and the action is about what it changes, or was
-    shown to the person.
+    brought by it and shown to the person.
     """
     glass = survey.context.break_glass
     if (glass is None or action.cause is not Cause.COMMIT or action.rung.height >= ABOVE.height

@@ -9,9 +9,10 @@ what stood there before, so that a later commit can be told from the one it was 
 
 Rule 1: it lasts for a time that is bounded, whatever clocks say.
 Rule 2: it answers windows, autonomy and the second person for the objects that it changes, up to
-        `restart`; no law, no refusal, no other object, and nothing that deletes or fails over.
+        `prune`; no law, no refusal, no other object, and nothing that deletes or fails over.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -128,10 +129,26 @@ def forbidden(change: GlassChange, *, keeps_data: bool) -> str:
     if change.target.startswith("Estate/"):
         return (f"{change.target}: the rules that all else is kept by are not changed by"
                 " break-glass: a commit does that")
+    if raises_autonomy(change):
+        return (f"{change.target} would grant more `autonomy`, for what would be deleted or failed"
+                " over, too, and for other objects in it: break-glass grants none; leave it as it"
+                " is")
     if not keeps_data:
         return (f"{change.target} has `deletion: delete`: break-glass takes no data away, and"
                 " neither says it may be nor removes what it is said of")
     return ""
+
+
+def raises_autonomy(change: GlassChange) -> bool:
+    """Return whether a change may let the loop go further by itself than the specs let it.
+
+    Shapes: where it says nothing any more, what is around it may grant more.
+    """
+    if change.target.startswith("File/") or not change.after:
+        return False
+    was, now = ((json.loads(text or "{}").get("spec") or {}).get("autonomy")
+                for text in (change.before, change.after))
+    return was != now and (was is None or now is None or Rung(now).height > Rung(was).height)
 
 
 def condition_of(glass: BreakGlass, estate: str, revision: str, now_s: float) -> Condition:

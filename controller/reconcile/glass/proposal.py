@@ -22,6 +22,7 @@ from controller.model.desired import Desired
 from controller.model.units import render_duration, render_instant
 from controller.model.virtual_machine import Deletion
 from controller.plan.gates.approval import content
+from controller.plan.gates.scopes import declared_object
 from controller.plan.glass.break_glass import (
     ABOVE,
     MOST_S,
@@ -157,15 +158,20 @@ def keeps_data(change: GlassChange, before: Desired, after: Desired) -> bool:
     return not any(deletes) or all(deletes)
 
 
-def agreed(plan: Plan, *, answered: bool) -> Iterable[tuple[str, str]]:
+def agreed(plan: Plan, anyway: Plan, glass: BreakGlass, *,
+           answered: bool) -> Iterable[tuple[str, str]]:
     """Yield the id and content of each step that a yes to a plan covers.
 
-    Shapes: `answered` says that a person has seen the plan, and so what its steps ask.
+    Shapes: `anyway` is the plan of the commit alone: what it wants of other objects waits as
+    before. `answered` says that a person has seen the plan, and so what its steps ask.
     """
+    due = {(step.action.id, content(step.action)) for step in anyway.steps}
     for step in plan.steps:
+        one = step.action.id, content(step.action)
         if (step.ruling.verdict is not Verdict.REFUSED and step.action.rung.height < ABOVE.height
-                and (answered or step.action.ask is None)):
-            yield step.action.id, content(step.action)
+                and (answered or step.action.ask is None)
+                and (one not in due or declared_object(step.action.target) in glass.targets)):
+            yield one
 
 
 def begin(store: Store, glass: BreakGlass, now_s: float) -> None:

@@ -22,6 +22,7 @@ from controller.plan.glass.break_glass import (
 from controller.plan.steps.plan import Ruling, Verdict
 from controller.plan.survey.context import Context, Suspension, WindowState
 from controller.plan.survey.survey import take_survey
+from controller.reconcile.glass.proposal import agreed
 from tests.plan import builders as b
 from tests.plan.gates.test_gates import START, START_ACTION, off_on_paris
 
@@ -72,6 +73,16 @@ def test_what_was_shown_is_approved_and_so_is_no_step_of_other_content() -> None
     assert under(context, autonomy="report").verdict is Verdict.ALLOWED
     stale = replace(context, break_glass=replace(other, agreed=((START, "another"),)))
     assert under(stale).rule == "window"
+
+
+def test_a_yes_covers_what_the_change_brings_and_nothing_that_waits_anyway() -> None:
+    plan = compute(specs(), off_on_paris(specs(), "sql"), b.APPLIED, b.NOW_S)
+    shown = [(START, content(START_ACTION))]
+    brings = replace(plan, steps=())
+    elsewhere = replace(GLASS, targets=("VirtualMachine/web",))
+    assert list(agreed(plan, brings, elsewhere, answered=True)) == shown
+    assert list(agreed(plan, plan, elsewhere, answered=True)) == []
+    assert list(agreed(plan, plan, GLASS, answered=True)) == shown
 
 
 def test_pauses_and_the_laws_hold() -> None:

@@ -21,6 +21,30 @@ def test_the_rules_of_the_estate_are_not_changed_this_way(tower: Tower) -> None:
         tower.breaks(writes("estate.yaml", "spec:\n  ssh", "spec:\n  autonomy: delete\n  ssh"))
 
 
+def declares(tower: Tower, autonomy: str) -> None:
+    """Commit an estate whose loop may do anything, and a VM with an autonomy of its own."""
+    tower.repository.commit(
+        estate=ESTATE.replace("spec:\n  ssh", "spec:\n  autonomy: delete\n  ssh"),
+        more__mail=vm("mail").replace("cpus: 1", f"cpus: 1{autonomy}"))
+    tower.load()
+
+
+@pytest.mark.parametrize(("was", "now"), [
+    ("", "\n  autonomy: delete"), ("\n  autonomy: report", "\n  autonomy: restart"),
+    ("\n  autonomy: report", "")])
+def test_no_object_grants_the_loop_more_than_the_commit_does(tower: Tower, was: str,
+                                                             now: str) -> None:
+    declares(tower, was)
+    with pytest.raises(Refused, match="VirtualMachine/mail would grant more `autonomy`"):
+        tower.breaks(writes("more/mail.yaml", f"cpus: 1{was}\n", f"cpus: 1{now}\n"))
+
+
+def test_an_object_may_grant_the_loop_less(tower: Tower) -> None:
+    declares(tower, "\n  autonomy: restart")
+    less = tower.breaks(writes("more/mail.yaml", "autonomy: restart", "autonomy: report"))
+    assert less.glass.targets == ("VirtualMachine/mail",)
+
+
 def test_data_is_neither_deleted_nor_made_deletable(tower: Tower) -> None:
     with pytest.raises(Refused, match="takes no data away"):
         tower.breaks(writes("more/mail.yaml", "cpus: 1", "cpus: 1\n  deletion: delete"))
