@@ -49,7 +49,7 @@ def put(manager: "Manager", store: "Store", proposal: "Proposal", plan: "Plan", 
     from controller.cli.apply import ask  # noqa: PLC0415  # keeps --help quick
     from controller.cli.view.paint import Painter, console  # noqa: PLC0415
     from controller.model.units import render_duration, render_instant  # noqa: PLC0415
-    from controller.reconcile.glass.proposal import begin  # noqa: PLC0415
+    from controller.reconcile.glass.proposal import begin, given_up  # noqa: PLC0415
     from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     glass = proposal.glass
@@ -62,6 +62,8 @@ def put(manager: "Manager", store: "Store", proposal: "Proposal", plan: "Plan", 
         painter.plan(plan, proposal.desired)
         painter.line("For what this changes, no maintenance window and no second person is waited"
                      " for. It is told to everybody who is told what is wrong.", "bold")
+        if less := given_up(store.break_glass(), glass):
+            painter.line(less, "bold")
         if not yes and (code := ask(plan)) is not None:
             return code
     begin(store, glass, manager.clock())

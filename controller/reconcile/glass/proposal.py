@@ -29,6 +29,7 @@ from controller.plan.glass.break_glass import (
     BreakGlass,
     GlassChange,
     forbidden,
+    listed,
 )
 from controller.plan.steps.plan import Plan, Verdict
 from controller.reconcile.glass.source import FOLDER, TARGET, as_texts, targets_of, written
@@ -174,6 +175,13 @@ def agreed(plan: Plan, anyway: Plan, glass: BreakGlass, *,
             yield one
 
 
+def given_up(before: BreakGlass | None, glass: BreakGlass) -> str:
+    """Return what of an earlier break-glass one in its place has not; empty: nothing."""
+    left = sorted(set(before.targets) - set(glass.targets)) if before else []
+    return (f"It takes the place of the break-glass of {before.by}: {listed(left)} as git says"
+            " again, by the ordinary gates" if before and left else "")
+
+
 def begin(store: Store, glass: BreakGlass, now_s: float) -> None:
     """Put it in force: the loop reads it within seconds.
 
@@ -182,9 +190,10 @@ def begin(store: Store, glass: BreakGlass, now_s: float) -> None:
     before = store.break_glass()
     store.save_break_glass(glass)
     instead = f", in place of that of {before.by}" if before else ""
+    less = given_up(before, glass)
     store.note(EventKind.BREAK_GLASS, TARGET, f"{glass.sentence} until"
                f" {render_instant(glass.until_at)}{instead}, because: {glass.why}. For that, no"
-               " window and no second person is waited for", now_s)
+               f" window and no second person is waited for{less and f'. {less}'}", now_s)
 
 
 def end(store: Store, by: str, now_s: float) -> BreakGlass:

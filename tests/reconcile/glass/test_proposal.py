@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import Refused, SourceUnavailable, SpecError
-from controller.reconcile.glass.proposal import branch_of, propose
+from controller.reconcile.glass.proposal import begin, branch_of, given_up, propose
 from controller.store.store import Store
 from tests.reconcile.glass.test_glass_source import MORE
 from tests.reconcile.glass.tower import ESTATE, HOUR_S, Tower, tower, vm, writes
@@ -96,6 +96,19 @@ def test_a_second_one_takes_the_place_of_the_first_and_a_copy_holds_that(tower: 
     second = tower.breaks(writes("more/mail.yaml", "1GiB", "2GiB"))
     assert second.glass.targets == ("VirtualMachine/mail", "VirtualMachine/sql")
     assert tower.memory("sql") == tower.memory("mail") == 2048
+
+
+def test_one_that_has_less_than_the_one_before_says_what_goes_back(tower: Tower) -> None:
+    folder = tower.copied()             # before the first: it has nothing of that
+    tower.breaks(MORE)
+    tower.load()
+    writes("more/mail.yaml", "1GiB", "2GiB")(folder)
+    before, proposal = tower.store.break_glass(), tower.proposed(folder)
+    assert given_up(before, before or proposal.glass) == given_up(None, proposal.glass) == ""
+    begin(tower.store, proposal.glass, tower.wall)
+    assert tower.store.events(1)[0].sentence.endswith(
+        "It takes the place of the break-glass of ann: VirtualMachine/sql is as git says again, by"
+        " the ordinary gates")
 
 
 def writes_json(folder: Path) -> None:
