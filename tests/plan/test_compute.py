@@ -1,5 +1,6 @@
 """Observed against declared, one difference at a time, and the actions for it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from controller.plan.actions.desired import (
     UpdateNic,
 )
 from controller.plan.actions.machine import MigrateDomain
-from controller.plan.survey.context import Context
+from controller.plan.survey.context import Context, InFlight
 from tests.plan import builders as b
 from tests.plan.builders import GIB
 from tests.plan.reading import HOME, actions, ids, plan_of, sentences
@@ -32,6 +33,26 @@ def test_a_converged_world_has_an_empty_plan(lab: Any) -> None:
     plan = plan_of(lab, b.as_declared(lab, HOME))
     assert plan.steps == ()
     assert plan.remarks == ()
+
+
+class Flights(tuple[InFlight, ...]):
+    """Actions in flight that count how often they are gone through."""
+
+    __slots__ = ()
+    looks = 0
+
+    def __iter__(self) -> Iterator[InFlight]:
+        Flights.looks += 1
+        return super().__iter__()
+
+
+def test_what_is_in_flight_is_not_gone_through_for_each_vm_that_runs_once() -> None:
+    looks = []
+    for number in (2, 20):
+        desired, Flights.looks = b.small(*(b.vm(f"vm{at}") for at in range(number))), 0
+        plan_of(desired, b.as_declared(desired, {}), replace(b.APPLIED, in_flight=Flights()))
+        looks.append(Flights.looks)
+    assert looks[0] == looks[1]
 
 
 def test_a_vm_that_is_off_is_started_where_it_is(lab: Any) -> None:

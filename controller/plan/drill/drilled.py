@@ -9,7 +9,7 @@ drilled is not known to be bad: it is not proven.
     overdue     proven longer ago than that
     never       no drill of this replica ever came to an end
     not proven  the last drill did not see what it was to see, with what it saw
-    only booted it boots, and its policy wants a port or a ping, which nobody can ask in a drill
+    only booted it boots; nobody could ask for its port or ping, or it was without some of its group
 
 Rule 1: a message names instants, not ages, so that it stays the same while nothing happens.
 """

@@ -169,9 +169,9 @@ def _contested(name: str, found: Location, rivals: tuple[Rival, ...]) -> Locatio
 def _located(name: str, seen: tuple[Sighting, ...], survey: Survey) -> Location:
     """Return the location of a VM by its own domains alone."""
     running = tuple(each for each in seen if runs(each.domain))
-    moved_by_us = any(flight.target == f"VirtualMachine/{name}" and flight.rung is Rung.MIGRATE
-                      for flight in survey.context.in_flight)
-    if len(running) > 1 and moved_by_us:    # its two ends are not seen at one instant
+    if len(running) > 1 and any(        # moved by us: its two ends are not seen at one instant
+            flight.target == f"VirtualMachine/{name}" and flight.rung is Rung.MIGRATE
+            for flight in survey.context.in_flight):
         return Location(MachineState.BUSY, running[0].host, running[0].domain, sentence=(
             f"{name} is being moved by us: both ends are looked at when it ends"))
     leaving = next((each for each in running if each.domain.job == OUTGOING), None)

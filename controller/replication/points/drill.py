@@ -16,6 +16,8 @@ from controller.transport.json_text import parse_json
 
 CLEAR_S: Final = 240.0
 """For what precedes the start, and for taking all away."""
+EACH_S: Final = 60.0
+"""For each further VM of a group: the mover starts one after another, and ends them likewise."""
 HEALTH: Final = ("agent", "tcp", "ping", "boots_s")
 
 
@@ -45,10 +47,11 @@ def _tag(vlan: int | None) -> str:
 async def drill(mover: Mover, action: DrillReplica) -> str:
     """Hold a drill and return a sentence that says what came of it; errors as all hands."""
     failed = f"{_points(action)} {'was' if len(action.machines) == 1 else 'were'} not drilled"
+    most_s = action.limit_s + CLEAR_S + EACH_S * (len(action.machines) - 1)
     async with mover.starting("drill", request_of(action), failed) as starting:
         talk = await starting.ready()
         try:
-            async with asyncio.timeout(action.limit_s + CLEAR_S):
+            async with asyncio.timeout(most_s):
                 while (line := await talk.receive()) is not None:
                     told = _parsed(line, failed)
                     if "drilled" in told:
@@ -56,7 +59,7 @@ async def drill(mover: Mover, action: DrillReplica) -> str:
         except TimeoutError:
             raise OutcomeUnknown(
                 f"{failed}, as far as is known: {mover.name} did not say within"
-                f" {action.limit_s + CLEAR_S:g} s what came of it; it is looked at again") from None
+                f" {most_s:g} s what came of it; it is looked at again") from None
         raise failure(await talk.outcome(EXIT_S), failed)
 
 

@@ -128,6 +128,31 @@ def test_a_guest_that_writes_too_much_is_cut_off(host: Host) -> None:
     assert host.left() == []
 
 
+def test_a_guest_that_is_proven_and_waits_for_its_group_may_not_fill_the_pool_either(
+        host: Host) -> None:
+    other = host.another(definition(uuid=OTHER))
+    process = host.begin(others=[{**other, "health": {"boots_s": 600}}], limit_s=600,
+                         grow_bytes=8 << 20)
+    host.started(process)
+    host.started(process)
+
+    def is_proven() -> bool:    # the other one alone is still looked at
+        last = (host.folder / "asked").read_text().splitlines()[-8:]
+        return len(last) == 8 and not any(DRILL in line for line in last)
+
+    assert waited(is_proven)
+    with (host.root / "drill/vda.qcow2").open("ab") as overlay:
+        overlay.write(os.urandom(9 << 20))
+    assert waited(lambda: not (host.folder / "domain.xml").exists())
+    end(process)
+    assert waited(lambda: host.left() == [])
+    noted = Replica(str(host.root)).state.facts["drills"][-1]
+    assert noted["outcome"] == "proven"
+    assert "; it was ended after that: it has written 9 MiB" in noted["sentence"]
+    (noted,) = Replica(other["replica"]).state.facts["drills"]
+    assert noted["sentence"] == "the controller went away in the middle of it"
+
+
 def test_a_controller_that_goes_away_ends_its_drill(host: Host) -> None:
     before = host.files()
     process = host.begin(health={"boots_s": 600}, limit_s=600)

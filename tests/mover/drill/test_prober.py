@@ -2,13 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mover.drill import prober
 from mover.drill.calls import Calls
 from mover.drill.prober import Prober, Question, Wire
 from mover.errors import TryAgain
@@ -91,6 +94,12 @@ def begun(words: list[str]) -> "subprocess.Popen[str]":
                             env={**os.environ, "PYTHONPATH": str(REMOTE)})
 
 
+def children() -> set[int]:
+    """Return the processes that this one has begun and not waited for."""
+    found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="ascii")
+    return {int(one) for one in found.split()}
+
+
 def told(process: "subprocess.Popen[str]") -> None:
     """Tell a process to go on, and wait until it has."""
     assert process.stdin is not None
@@ -166,6 +175,21 @@ def test_a_prober_that_can_not_be_set_up_says_why(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(TryAgain, match="the prober cannot be set up: "):
         Prober("hsd0", [Wire("hsd0a", "", "10.2.0.254/24")], ovs=False)
+
+
+@needs_root
+def test_a_prober_that_stands_still_holds_up_no_drill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prober, "HEARD_S", 0.2)
+    before = children()
+    asked = Prober("hsd0", [], ovs=False)
+    (mine,) = children() - before
+    os.kill(mine, signal.SIGSTOP)
+    question = Question("10.2.0.21", 8080, MAC)
+    asked.check([question] * 50)
+    assert asked.ask(question).answered is False
+    assert asked.lies == "the prober is gone: its process does not answer within 0.2 s"
+    asked.close()
+    assert children() == before
 
 
 @pytest.mark.parametrize(("address", "gateways", "why"), [

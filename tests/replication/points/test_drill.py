@@ -12,6 +12,7 @@ from controller.errors import OutcomeUnknown, Refused, Unavailable
 from controller.plan.actions.replica import DrilledMachine, DrillReplica
 from controller.providers.node import Node
 from controller.replication.mover import Mover
+from controller.replication.points import drill as module
 from controller.replication.points.drill import drill
 from controller.transport.base import Reply
 from tests.providers.fakes import Local
@@ -95,6 +96,23 @@ def test_a_mover_that_ends_early_says_why(status: int, error: type[Exception]) -
 def test_what_is_not_understood_is_looked_at_again(lines: list[Any]) -> None:
     with pytest.raises(OutcomeUnknown, match="what came of it is not understood"):
         held(Played(*lines))
+
+
+def test_a_large_group_has_time_to_be_started_and_ended_one_after_another(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Talk):
+        async def receive(self) -> str | None:
+            await asyncio.sleep(0.2)
+            return await super().receive()
+
+    monkeypatch.setattr(module, "CLEAR_S", -70.0)       # what remains of the limit: nothing
+    told = [PROVEN | {"machine": name} for name in ("sql", "web")]
+    mover = Played()
+    mover.talk = Slow([{"drilled": told}], Reply(0, "", ""))
+    assert "of web on milan-1 is proven" in held(mover, drilled("web"))
+    mover.talk = Slow([{"drilled": told[:1]}], Reply(0, "", ""))
+    with pytest.raises(OutcomeUnknown, match="did not say within 0 s"):
+        held(mover)
 
 
 def test_a_group_is_asked_for_at_once_and_each_of_it_is_told_of() -> None:

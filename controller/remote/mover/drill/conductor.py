@@ -173,7 +173,8 @@ class Drill:
         while any(not judge.over for judge in judges) and time.monotonic() < until:
             for judge in judges:
                 judge.look()
-                self._limit(judge)
+                for each in judges:     # one that is long in answering holds up no other's limit
+                    self._limit(each)
             if is_gone(LOOK_S):
                 for judge in judges:
                     judge.end("cut off", "the controller went away in the middle of it")
@@ -229,16 +230,24 @@ class Drill:
         return {root: one._replace(prober=self.prober) for root, one in found.items()}
 
     def _limit(self, judge: Judge) -> None:
-        """End a guest that writes more than it may, before anything else lacks the room."""
+        """
+        End a guest that writes more than it may, before anything else lacks the room.
+
+        One that is decided already runs on for the others of its group, and is ended, too.
+        """
         grown_bytes = judge.grown_bytes()
         if grown_bytes > self.grow_bytes:
-            judge.end("cut off", "it has written %d MiB within its drill, and %d MiB is the limit"
-                      % (grown_bytes >> 20, self.grow_bytes >> 20))
+            why = "it has written %d MiB within its drill, and %d MiB is the limit" % (
+                grown_bytes >> 20, self.grow_bytes >> 20)
         elif _free_bytes(judge.root) < LEAST_FREE:
-            judge.end("cut off", "the pool has less than %d MiB left" % (LEAST_FREE >> 20))
-        if judge.over and judge.outcome == "cut off":
-            with contextlib.suppress(VirshError):       # the watchdog tries again
-                virsh("destroy", judge.uuid)
+            why = "the pool has less than %d MiB left" % (LEAST_FREE >> 20)
+        else:
+            return
+        judge.end("cut off", why)
+        with contextlib.suppress(VirshError):       # the watchdog tries again
+            virsh("destroy", judge.uuid)
+            if judge.outcome != "cut off":
+                judge.sentence += "; it was ended after that: " + why
 
     def _note(self, one: Machine, outcome: str, sentence: str, **more: Any) -> None:
         self.results[one.replica] = {

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 from contextlib import suppress
@@ -29,6 +30,7 @@ from mover.errors import TryAgain
 CLONE_NEWNET = 0x40000000
 DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)
 FIRST_ASK_S = 0.3               # while nobody may answer
+HEARD_S = 60.0                  # longer than any answer takes: its programs have limits, too
 FORWARDING = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
 SILENT_SIX = "/proc/sys/net/ipv6/conf/%s/disable_ipv6"
 
@@ -72,12 +74,14 @@ class Prober:
     def check(self, questions: List[Question]) -> None:
         """Ask what will be asked while nobody is there who could answer."""
         for one in questions:
+            if self.lies:
+                break
             answer = self.ask(one, FIRST_ASK_S)
             if answer.answered or "in use" in answer.why or "refuses" in answer.why:
                 self.lies = "%s answers before its guest runs" % one.address
 
     def ask(self, question: Question, ask_s: Optional[float] = None) -> Answer:
-        """Ask one guest; a prober that is gone has heard nothing."""
+        """Ask one guest; a prober that is gone, or stands still, has heard nothing."""
         told = {**question._asdict(), **({} if ask_s is None else {"ask_s": ask_s})}
         try:
             return Answer(*self._tell(told)["answer"])
@@ -90,6 +94,8 @@ class Prober:
         return self._heard()
 
     def _heard(self) -> Dict[str, Any]:
+        if not select.select([self._answers], [], [], HEARD_S)[0]:
+            raise TryAgain("its process does not answer within %g s" % HEARD_S)
         found = read_line(self._answers)
         if found is None:
             raise TryAgain("its process has ended")
