@@ -26,7 +26,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,6 +106,9 @@ class GlassSource:
         found = self._found()
         is_news, self._seen, self._again_s = found != self._seen or self._is_over(), found, None
         self.fault = ""
+        with suppress(JournalUnavailable):      # what it lies over stays here, for a restart
+            held = self._store.break_glass()
+            self.branch.kept = held.base if held else ""
         try:
             desired = await self.branch.load()
         except (SpecError, SourceUnavailable) as error:

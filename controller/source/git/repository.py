@@ -92,6 +92,8 @@ class GitSource:
         """What was loaded well last: the tree that stays until another one is good."""
         self.verdict: CommitVerdict | None = None
         """Of the newest commit, once there is one."""
+        self.kept = ""
+        """A commit whose tree stays, however many come after it."""
         self._newest = self.fault = ""
 
     @property
@@ -256,7 +258,7 @@ class GitSource:
         await self._git.run("update-ref", GOOD, fetched.commit)
         write_in_force(self._folder, InForce(fetched.commit, fetched.signer))
         self.good = fetched
-        sweep(self._trees, fetched.folder)
+        sweep(self._trees, fetched.folder, self.kept)
         self.verdict = CommitVerdict(fetched.commit, True, "its specs are valid, and in force")
         return desired
 

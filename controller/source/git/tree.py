@@ -133,9 +133,10 @@ def _link(path: str, target: str, place: Path) -> None:
     place.symlink_to(target)
 
 
-def sweep(trees: Path, newest: Path) -> None:
-    """Delete all but the last few trees, and what a crash left unfinished."""
-    whole = [path for path in trees.iterdir() if not path.name.startswith(".") and path != newest]
+def sweep(trees: Path, newest: Path, kept: str = "") -> None:
+    """Delete all but the last few trees and that of a commit, and what a crash left unfinished."""
+    whole = [path for path in trees.iterdir()
+             if not path.name.startswith(".") and path != newest and path.name != kept]
     stale = sorted(whole, key=lambda path: path.stat().st_mtime_ns, reverse=True)[KEEP_TREES - 1:]
     for path in (*stale, *trees.glob(".*.part")):
         shutil.rmtree(path, ignore_errors=True)
