@@ -90,27 +90,33 @@ def next_open_at(hours: Hours, at: float) -> float:
 
 def _plan(due: Sequence[tuple[float, ProtectedMachine]],
           protected_machines: Sequence[ProtectedMachine], survey: Survey, draft: Draft) -> None:
-    """Plan one drill for each host that holds a replica, the oldest proof first."""
+    """Plan one drill for each host that holds a replica, the oldest proof first.
+
+    One that came to nothing, and is tried again in a while, lets others go first.
+    """
     busy = {node for flight in survey.context.in_flight if flight.target.startswith("Drill/")
             for node in flight.nodes}
+    units: list[tuple[Unit, str]] = []
     done: set[str] = set()
     for _, protected in due:
-        if protected.name in done or protected.current is None:
-            continue        # Protected says why
-        for unit in _units(protected, protected_machines, survey):
-            done.update(unit.names)
-            if unit.host in busy:
-                continue
-            why_not = no_room(survey.observed, unit.host, unit.memory_bytes)
-            if why_not:
-                draft.remark(f"VirtualMachine/{unit.names[0]}",
-                             f"{' and '.join(unit.names)} {'is' if len(unit.names) == 1 else 'are'}"
-                             f" not drilled on {unit.host}: {why_not}")
-                continue
-            busy.add(unit.host)
-            draft.do(drill_of(
-                unit, survey.desired, by="hotsite", cause=Cause.ROUTINE,
-                reason=reason_of(protected, protected.current.replica.drills)), rank=RANK)
+        if protected.name not in done and protected.current is not None:    # Protected says why
+            reason = reason_of(protected, protected.current.replica.drills)
+            for unit in _units(protected, protected_machines, survey):
+                done.update(unit.names)
+                units.append((unit, reason))
+    units.sort(key=lambda one: f"Drill/{one[0].names[0]}" in survey.context.backing_off)
+    for unit, reason in units:
+        if unit.host in busy:
+            continue
+        why_not = no_room(survey.observed, unit.host, unit.memory_bytes)
+        if why_not:
+            draft.remark(f"VirtualMachine/{unit.names[0]}",
+                         f"{' and '.join(unit.names)} {'is' if len(unit.names) == 1 else 'are'}"
+                         f" not drilled on {unit.host}: {why_not}")
+            continue
+        busy.add(unit.host)
+        draft.do(drill_of(unit, survey.desired, by="hotsite", cause=Cause.ROUTINE, reason=reason),
+                 rank=RANK)
 
 
 def _units(protected: ProtectedMachine, protected_machines: Sequence[ProtectedMachine],

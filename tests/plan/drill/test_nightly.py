@@ -101,6 +101,15 @@ def test_one_at_a_time_is_drilled_on_a_host_the_oldest_proof_first() -> None:
     assert ids(compute(desired, seen, busy, b.NOW_S)) == []
 
 
+def test_a_drill_that_comes_to_nothing_keeps_no_other_vm_of_its_host_from_one() -> None:
+    desired, seen = two(web=(drill(28 * DAY_S),))
+    assert ids(plan_of(desired, seen)) == ["drill:Drill/sql@milan-1"]
+    resting = replace(b.APPLIED, backing_off=frozenset({"Drill/sql"}))
+    assert ids(compute(desired, seen, resting, b.NOW_S)) == ["drill:Drill/web@milan-1"]
+    both = replace(b.APPLIED, backing_off=frozenset({"Drill/sql", "Drill/web"}))
+    assert ids(compute(desired, seen, both, b.NOW_S)) == ["drill:Drill/sql@milan-1"]
+
+
 def test_a_group_is_drilled_together_as_soon_as_one_of_it_is_due() -> None:
     desired, seen = two("shop", sql=(drill(3600),), web=(drill(28 * DAY_S),))
     assert ids(plan_of(desired, seen)) == ["drill:Drill/sql@milan-1/web"]
