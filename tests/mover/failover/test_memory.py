@@ -27,8 +27,8 @@ asked = re.split("; echo (@@[0-9a-f]+@@)(?:; )?", sys.argv[-1])
 for question, mark in zip(asked[::2], asked[1::2]):
     sys.stdout.write(said.get(question.split()[0], "") + "\\n" + mark + "\\n")
 """
-WRITES = ("import sys, time; file = open(sys.argv[1], 'ab'); print('writes', flush=True);"
-          "time.sleep(30)")
+WRITES = ("import sys, time; file = open(sys.argv[1], 'ab'); sys.stdout.write('writes\\n');"
+          "sys.stdout.flush(); time.sleep(30)")
 SAVED = {"domname": "sql", "domstate": "shut off"}
 
 
