@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 SLOW = (
-    "adoption/test_libvirt_source.py", "cli/glass", "cli/install/test_uninstall.py",
+    "adoption/test_libvirt_source.py", "cli/break_glass", "cli/install/test_uninstall.py",
     "cli/test_ci_examples.py", "cli/test_demo.py", "cli/test_fence.py", "cli/test_run.py",
     "cli/test_simulate.py", "cli/test_verbs.py", "failover/test_properties.py", "guard", "lease",
     "mover", "providers/linux", "providers/redfish/test_dialects.py",

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.cli.app import VERBS, build
-from controller.cli.glass import MODULES as OF_GLASS
+from controller.cli.break_glass import MODULES as OF_GLASS
 from controller.cli.replica import MODULES
 
 FOLDER = Path(__file__).parent / "cli" / "help"

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from controller.cli import glass, replica
+from controller.cli import break_glass, replica
 
 MODULES: Final = {
     "controller.cli.validate": "Check specs and name everything that is wrong with them.",
@@ -67,7 +67,7 @@ def build() -> typer.Typer:
         command: Callable[..., None] = import_module(name).command
         app.command(verb, short_help=short)(command)
     app.add_typer(replica.group())
-    app.add_typer(glass.group())
+    app.add_typer(break_glass.group())
     return app
 
 

@@ -72,7 +72,7 @@ def command(
             complain("apply --json asks nothing: pass --yes with it")
             raise typer.Exit(REFUSED)
         if break_glass is not None:
-            from controller.cli.glass.begin import begin  # noqa: PLC0415  # keeps --help quick
+            from controller.cli.break_glass.begin import begin  # noqa: PLC0415  # quick --help
 
             span_s = duration_s(until or GLASS)
             raise typer.Exit(wait_for(begin(manager_of(context, state), path, break_glass, span_s,

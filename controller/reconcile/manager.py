@@ -22,11 +22,11 @@ from controller.plan.promotion.point import Asked
 from controller.providers.base import Provider
 from controller.providers.reader import HostReader
 from controller.reconcile.act.applier import Attempt
+from controller.reconcile.break_glass.notice import GlassNotice
+from controller.reconcile.break_glass.source import TARGET, GlassSource
 from controller.reconcile.checkup import chosen, examine
 from controller.reconcile.export import Export
 from controller.reconcile.fence import FenceByHand
-from controller.reconcile.glass.notice import GlassNotice
-from controller.reconcile.glass.source import TARGET, GlassSource
 from controller.reconcile.importing import Import
 from controller.reconcile.lease import Candidate, alone
 from controller.reconcile.leave import Leave

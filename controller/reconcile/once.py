@@ -17,8 +17,8 @@ from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.model.facts import Observed
 from controller.plan.actions.action import Action, Cause
+from controller.plan.break_glass.break_glass import BreakGlass
 from controller.plan.gates.approval import content, same
-from controller.plan.glass.break_glass import BreakGlass
 from controller.plan.output.saved import SavedPlan, stale
 from controller.plan.steps.plan import Plan, Verdict
 from controller.plan.survey.context import Approval, FailoverRequest

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from controller.errors import JournalUnavailable
-from controller.plan.glass.break_glass import BreakGlass
+from controller.plan.break_glass.break_glass import BreakGlass
 from controller.plan.survey.context import (
     WHOLE_ESTATE,
     Approval,

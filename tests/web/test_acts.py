@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from controller.plan.glass.break_glass import BreakGlass
+from controller.plan.break_glass.break_glass import BreakGlass
 from controller.plan.survey.context import RequestKind
 from controller.store.store import Store
 from controller.web.access.people import Rules

@@ -23,13 +23,13 @@ from controller.plan.actions.machine import (
     ReconfigureDomain,
 )
 from controller.plan.actions.network import AddUplink, CreateBridge, SetPortVlan, WidenTrunk
+from controller.plan.break_glass.break_glass import condition_of
 from controller.plan.conditions.fencing import fence_conditions
 from controller.plan.conditions.network import link_conditions, network_conditions
 from controller.plan.conditions.persistent import persistent_conditions
 from controller.plan.gates.gates import storms_of
 from controller.plan.gates.laws import LAW
 from controller.plan.gates.observing import NOTHING_OBSERVED, Observing
-from controller.plan.glass.break_glass import condition_of
 from controller.plan.machine.layout import Layout
 from controller.plan.machine.state import Location, MachineState
 from controller.plan.network.linux_bridge import lacking, lacks

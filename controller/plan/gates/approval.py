@@ -14,8 +14,8 @@ from dataclasses import replace
 from hashlib import blake2b
 
 from controller.plan.actions.action import Action, Cause
+from controller.plan.break_glass.break_glass import ABOVE, BreakGlass
 from controller.plan.gates.scopes import affected, declared_object
-from controller.plan.glass.break_glass import ABOVE, BreakGlass
 from controller.plan.steps.plan import Ruling, Verdict
 from controller.plan.survey.context import Approval
 from controller.plan.survey.survey import Survey

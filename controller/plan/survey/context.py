@@ -10,7 +10,7 @@ from typing import Final
 
 from controller.model.document import Rung
 from controller.model.protection_policy import KeepSpec
-from controller.plan.glass.break_glass import BreakGlass
+from controller.plan.break_glass.break_glass import BreakGlass
 
 WHOLE_ESTATE: Final = "Estate/*"
 """The whole estate, by a name that needs no specs: suspended when a journal lost its pauses."""

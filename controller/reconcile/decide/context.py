@@ -20,8 +20,8 @@ from controller.model.facts import Observed
 from controller.model.units import parse_instant_at
 from controller.plan.actions.action import Cause
 from controller.plan.actions.network import NarrowTrunk
+from controller.plan.break_glass.break_glass import BreakGlass
 from controller.plan.gates.network import USED
-from controller.plan.glass.break_glass import BreakGlass
 from controller.plan.output.fingerprint import changed, fingerprints
 from controller.plan.steps.plan import Plan, Step
 from controller.plan.survey.context import (

@@ -10,19 +10,19 @@ from controller.model.desired import Desired
 from controller.model.document import Rung
 from controller.plan.actions.action import Cause
 from controller.plan.actions.machine import RemoveDomain
-from controller.plan.compute import compute
-from controller.plan.gates.approval import content, glass_over
-from controller.plan.glass.break_glass import (
+from controller.plan.break_glass.break_glass import (
     BreakGlass,
     GlassChange,
     Judged,
     condition_of,
     judge,
 )
+from controller.plan.compute import compute
+from controller.plan.gates.approval import content, glass_over
 from controller.plan.steps.plan import Ruling, Verdict
 from controller.plan.survey.context import Context, Suspension, WindowState
 from controller.plan.survey.survey import take_survey
-from controller.reconcile.glass.proposal import agreed
+from controller.reconcile.break_glass.proposal import agreed
 from tests.plan import builders as b
 from tests.plan.gates.test_gates import START, START_ACTION, off_on_paris
 

@@ -35,13 +35,13 @@ from typing import Final, NamedTuple
 from controller.errors import JournalUnavailable, SourceUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.model.units import render_instant
-from controller.plan.glass.break_glass import BreakGlass, GlassChange, Judged, judge, listed
+from controller.plan.break_glass.break_glass import BreakGlass, GlassChange, Judged, judge, listed
 from controller.reconcile.decide.declared import documents_of
 from controller.reconcile.report.event import EventKind
 from controller.reconcile.tasks import cancel, now_s
+from controller.source.break_glass.overlay import declared_in, files_with, overlay
+from controller.source.break_glass.patch import patch_of
 from controller.source.git.repository import GitSource
-from controller.source.glass.overlay import declared_in, files_with, overlay
-from controller.source.glass.patch import patch_of
 from controller.source.load import SpecCache
 from controller.store.store import Store
 

@@ -7,7 +7,7 @@ import typer
 from controller.cli.shared import Json, State, complain, errors_reported, manager_of, print_json
 
 if TYPE_CHECKING:
-    from controller.plan.glass.break_glass import BreakGlass
+    from controller.plan.break_glass.break_glass import BreakGlass
 
 NONE = 1
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from controller.errors import SourceUnavailable, SpecError
 from controller.model.desired import Desired
-from controller.plan.glass.break_glass import GlassChange
+from controller.plan.break_glass.break_glass import GlassChange
 from controller.source.problems import Chunk, SourceText
 from controller.source.yaml import split
 

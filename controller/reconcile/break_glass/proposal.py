@@ -21,9 +21,7 @@ from controller.errors import Refused, SourceUnavailable, SpecError
 from controller.model.desired import Desired
 from controller.model.units import render_duration, render_instant
 from controller.model.virtual_machine import Deletion
-from controller.plan.gates.approval import content
-from controller.plan.gates.scopes import declared_object
-from controller.plan.glass.break_glass import (
+from controller.plan.break_glass.break_glass import (
     ABOVE,
     MOST_S,
     BreakGlass,
@@ -31,12 +29,14 @@ from controller.plan.glass.break_glass import (
     forbidden,
     listed,
 )
+from controller.plan.gates.approval import content
+from controller.plan.gates.scopes import declared_object
 from controller.plan.steps.plan import Plan, Verdict
-from controller.reconcile.glass.source import FOLDER, TARGET, as_texts, targets_of, written
+from controller.reconcile.break_glass.source import FOLDER, TARGET, as_texts, targets_of, written
 from controller.reconcile.report.event import EventKind
+from controller.source.break_glass.overlay import changes_of, files_with, overlay
+from controller.source.break_glass.patch import patch_of
 from controller.source.git.repository import GitSource
-from controller.source.glass.overlay import changes_of, files_with, overlay
-from controller.source.glass.patch import patch_of
 from controller.source.load import load_folder
 from controller.source.source import open_source
 from controller.store.store import Store

@@ -13,10 +13,10 @@ from typing import Final
 from controller.errors import HotsiteError
 from controller.model.desired import Desired
 from controller.model.units import render_duration, render_instant
-from controller.plan.glass.break_glass import BreakGlass
+from controller.plan.break_glass.break_glass import BreakGlass
 from controller.plan.output.review import Review
 from controller.providers.base import Provider
-from controller.reconcile.glass.source import GlassSource, undoing
+from controller.reconcile.break_glass.source import GlassSource, undoing
 from controller.reconcile.once import Once
 from controller.reconcile.review import Change, last_look_at, review_with
 from controller.store.store import Store

@@ -9,23 +9,13 @@ from pathlib import Path
 import pytest
 
 from controller.model.desired import Desired
-from controller.reconcile.glass.proposal import Proposal, begin, copy, propose
-from controller.reconcile.glass.source import GlassSource
+from controller.reconcile.break_glass.proposal import Proposal, begin, copy, propose
+from controller.reconcile.break_glass.source import GlassSource
 from controller.source.git.address import parse_git_address
 from controller.source.git.repository import GitSource
 from controller.store.store import Store
-from tests.source.git.repository import Repository
+from tests.source.git.repository import ESTATE, Repository
 
-ESTATE = """\
-kind: Estate
-metadata: {name: lab}
-spec:
-  ssh: {keyFile: /etc/hotsite/id_ed25519, knownHosts: /etc/hotsite/known_hosts}
----
-kind: Site
-metadata: {name: paris}
-spec: {}
-"""
 HOST = """\
 kind: Host
 metadata: {name: kvm%d}
@@ -50,7 +40,7 @@ def vm(name: str, memory: str = "1GiB", cpus: int = 1) -> str:
 
 
 @dataclass
-class Tower:
+class Branch:
     """A repository, a controller's state, and a clock that is set by hand."""
 
     repository: Repository
@@ -121,11 +111,11 @@ class Tower:
 
 
 @pytest.fixture
-def tower(repository: Repository, tmp_path: Path) -> Tower:
+def played(repository: Repository, tmp_path: Path) -> Branch:
     """Return a branch with two VMs in one file and one in another, loaded once."""
     repository.commit(estate=ESTATE, host=HOST % (1, 1), second=HOST % (2, 2),
                       vms=f"{vm('sql')}---\n{vm('web')}", more__mail=vm("mail"))
-    found = Tower(repository, tmp_path / "state", Store.open(tmp_path / "state" / "state.db",
+    found = Branch(repository, tmp_path / "state", Store.open(tmp_path / "state" / "state.db",
                                                              exclusive=True))
     found.load()
     return found

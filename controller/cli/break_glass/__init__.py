@@ -6,9 +6,9 @@ from typing import Final
 import typer
 
 MODULES: Final = {
-    "controller.cli.glass.copy": "Write the specs in force into a new folder, to be edited.",
-    "controller.cli.glass.show": "Show what is in force over git, or print it as a patch.",
-    "controller.cli.glass.end": "Go back to git now.",
+    "controller.cli.break_glass.copy": "Write the specs in force into a new folder, to be edited.",
+    "controller.cli.break_glass.show": "Show what is in force over git, or print it as a patch.",
+    "controller.cli.break_glass.end": "Go back to git now.",
 }
 """Where each verb lives, and its line in the list of all."""
 

@@ -10,7 +10,7 @@ from controller.cli.shared import complain, print_json
 
 if TYPE_CHECKING:
     from controller.plan.steps.plan import Plan
-    from controller.reconcile.glass.proposal import Proposal
+    from controller.reconcile.break_glass.proposal import Proposal
     from controller.reconcile.manager import Manager
     from controller.store.store import Store
 
@@ -22,7 +22,7 @@ async def begin(manager: "Manager", path: str, why: str, span_s: float, by: str,
                 as_json: bool) -> int:
     """Show what a folder would change over git, ask, and put it in force; return the status."""
     # what loads much is loaded late: it keeps --help quick
-    from controller.reconcile.glass.proposal import (  # noqa: PLC0415
+    from controller.reconcile.break_glass.proposal import (  # noqa: PLC0415
         agreed,
         branch_of,
         propose,
@@ -49,7 +49,7 @@ def put(manager: "Manager", store: "Store", proposal: "Proposal", plan: "Plan", 
     from controller.cli.apply import ask  # noqa: PLC0415  # keeps --help quick
     from controller.cli.view.paint import Painter, console  # noqa: PLC0415
     from controller.model.units import render_duration, render_instant  # noqa: PLC0415
-    from controller.reconcile.glass.proposal import begin, given_up  # noqa: PLC0415
+    from controller.reconcile.break_glass.proposal import begin, given_up  # noqa: PLC0415
     from controller.reconcile.inspect.loop_status import read_status  # noqa: PLC0415
 
     glass = proposal.glass

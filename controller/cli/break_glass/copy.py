@@ -24,7 +24,7 @@ def command(
 
     Exit status: 0 written, 1 the folder is there already, 5 no commit is in force here.
     """
-    from controller.reconcile.glass.proposal import branch_of, copy  # noqa: PLC0415
+    from controller.reconcile.break_glass.proposal import branch_of, copy  # noqa: PLC0415
 
     with errors_reported(as_json=as_json):
         manager = manager_of(context, state)

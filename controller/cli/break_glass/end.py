@@ -16,7 +16,7 @@ def command(context: typer.Context, by: By = None, as_json: Json = False,
 
     Exit status: 0 ended, 1 none is in force.
     """
-    from controller.reconcile.glass.proposal import end  # noqa: PLC0415  # keeps --help quick
+    from controller.reconcile.break_glass.proposal import end  # noqa: PLC0415  # keeps --help quick
 
     with errors_reported(as_json=as_json):
         manager = manager_of(context, state)
